@@ -1,0 +1,28 @@
+# Two images: the API (stateless, no engine) and the worker (engines on the CPU).
+#   docker build --target api -t nowcast-api .      docker build --target worker -t nowcast-worker .
+FROM python:3.11-slim AS base
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NOWCAST_DATA_DIR=/data NOWCAST_HOST=0.0.0.0 NOWCAST_LOG_JSON=true
+WORKDIR /app
+COPY constraints.txt pyproject.toml README.md ./
+COPY nowcast nowcast
+COPY alembic alembic
+RUN useradd --system --uid 10001 nowcast && install -d -o nowcast /data
+
+FROM base AS api
+COPY api api
+# what nowcast/ and api/ import, and nothing that computes: no openvino, no opencv, no torch
+RUN pip install --no-cache-dir -c constraints.txt alembic fastapi numpy prometheus-client 'psycopg[binary]' \
+    pydantic-settings pyproj sqlalchemy structlog uvicorn xarray zstandard
+USER nowcast
+EXPOSE 8000
+HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=3)"]
+CMD ["python", "-m", "uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000", "--no-access-log"]
+
+FROM base AS worker
+COPY engines engines
+COPY jobs jobs
+COPY api api
+RUN pip install --no-cache-dir -c constraints.txt -e .
+USER nowcast
+VOLUME /data
+CMD ["nowcast", "worker"]

@@ -1,0 +1,198 @@
+"""EDR answers: CoverageJSON, GeoJSON, CSV, NetCDF. NaN is null or empty, never a number."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from api.edr.families import describe, parameter
+from api.edr.select import Area, Path, Points, Source
+from api.live import stamp
+from nowcast.errors import BadRequest, TooMuch
+from nowcast.output import write_netcdf
+
+Answer = Points | Path | Area
+MEDIA = {
+    "CoverageJSON": "application/prs.coverage+json",
+    "GeoJSON": "application/geo+json",
+    "CSV": "text/csv",
+    "NetCDF": "application/netcdf",
+}
+MOST_FEATURES = 5000
+CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+
+_REFERENCING = [
+    {"coordinates": ["x", "y"], "system": {"type": "GeographicCRS", "id": CRS84}},
+    {"coordinates": ["t"], "system": {"type": "TemporalRS", "calendar": "Gregorian"}},
+]
+
+
+def render(answer: Answer, form: str) -> bytes:
+    """Return the answer in one of `MEDIA`."""
+    return {"CoverageJSON": coverage_json, "GeoJSON": geo_json, "CSV": csv, "NetCDF": netcdf}[form](answer)
+
+
+def empty(answer: Answer) -> bool:
+    """Return whether nothing was seen: 204."""
+    return all(bool(np.isnan(v).all()) for v in answer.values.values())
+
+
+def numbers(values: NDArray[np.float32]) -> list[float | None]:
+    """Return values as JSON has them, rounded to two decimals."""
+    rounded = np.round(values.ravel().astype(np.float64), 2)
+    return [None if np.isnan(v) else v for v in rounded.tolist()] if np.isnan(rounded).any() else rounded.tolist()
+
+
+def _stamps(times: list[datetime]) -> list[str]:
+    return [stamp(time) for time in times]
+
+
+def _dump(body: object) -> bytes:
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
+
+
+# CoverageJSON
+
+
+def coverage_json(answer: Answer) -> bytes:
+    """Return CoverageJSON: PointSeries, a collection of them, a Trajectory or a Grid."""
+    parameters = {p: parameter(p) for p in answer.source.products}
+    if isinstance(answer, Points):
+        coverages = [_point_series(answer, i) for i in range(len(answer.lon))]
+        if len(coverages) == 1:
+            return _dump({**coverages[0], "parameters": parameters})
+        told = {"type": "CoverageCollection", "domainType": "PointSeries", "parameters": parameters}
+        return _dump({**told, "referencing": _REFERENCING, "coverages": coverages})
+    return _dump({**(_trajectory(answer) if isinstance(answer, Path) else _grid(answer)), "parameters": parameters})
+
+
+def _coverage(domain: str, axes: dict[str, Any], ranges: dict[str, Any]) -> dict[str, Any]:
+    described = {"type": "Domain", "domainType": domain, "axes": axes, "referencing": _REFERENCING}
+    return {"type": "Coverage", "domain": described, "ranges": ranges}
+
+
+def _range(values: NDArray[np.float32], axes: list[str]) -> dict[str, Any]:
+    told = {"type": "NdArray", "dataType": "float", "axisNames": axes, "shape": list(values.shape)}
+    return {**told, "values": numbers(values)}
+
+
+def _point_series(answer: Points, i: int) -> dict[str, Any]:
+    axes = {
+        "x": {"values": [round(float(answer.lon[i]), 4)]},
+        "y": {"values": [round(float(answer.lat[i]), 4)]},
+        "t": {"values": _stamps(answer.source.times())},
+    }
+    return _coverage("PointSeries", axes, {p: _range(v[i], ["t"]) for p, v in answer.values.items()})
+
+
+def _trajectory(answer: Path) -> dict[str, Any]:
+    rows = zip(_stamps(answer.times), answer.lon.tolist(), answer.lat.tolist(), strict=True)
+    values = [[t, round(x, 4), round(y, 4)] for t, x, y in rows]
+    axes = {"composite": {"dataType": "tuple", "coordinates": ["t", "x", "y"], "values": values}}
+    return _coverage("Trajectory", axes, {p: _range(v, ["composite"]) for p, v in answer.values.items()})
+
+
+def _grid(answer: Area) -> dict[str, Any]:
+    axes = {
+        "x": {"start": float(answer.lon[0]), "stop": float(answer.lon[-1]), "num": len(answer.lon)},
+        "y": {"start": float(answer.lat[0]), "stop": float(answer.lat[-1]), "num": len(answer.lat)},
+        "t": {"values": _stamps(answer.source.times())},
+    }
+    return _coverage("Grid", axes, {p: _range(v, ["t", "y", "x"]) for p, v in answer.values.items()})
+
+
+# GeoJSON and CSV
+
+
+def _rows(answer: Answer) -> Iterator[tuple[datetime, float, float, dict[str, float]]]:
+    """Yield (time, lon, lat, values) of everything, time fastest."""
+    times = answer.times if isinstance(answer, Path) else answer.source.times()
+    if isinstance(answer, Path):
+        for i, time in enumerate(times):
+            yield time, float(answer.lon[i]), float(answer.lat[i]), {p: v[i] for p, v in answer.values.items()}
+    elif isinstance(answer, Points):
+        for i in range(len(answer.lon)):
+            for k, time in enumerate(times):
+                yield time, float(answer.lon[i]), float(answer.lat[i]), {p: v[i, k] for p, v in answer.values.items()}
+    else:
+        for y, x in np.ndindex(len(answer.lat), len(answer.lon)):
+            for k, time in enumerate(times):
+                yield (
+                    time,
+                    float(answer.lon[x]),
+                    float(answer.lat[y]),
+                    {p: v[k, y, x] for p, v in answer.values.items()},
+                )
+
+
+def csv(answer: Answer) -> bytes:
+    """Return one line per position and time; an empty field is not seen."""
+    lines = [",".join(("time", "longitude", "latitude", *answer.source.products))]
+    for time, lon, lat, values in _rows(answer):
+        told = ("" if np.isnan(v) else f"{v:.2f}" for v in values.values())
+        lines.append(",".join((stamp(time), f"{lon:.4f}", f"{lat:.4f}", *told)))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def geo_json(answer: Answer) -> bytes:
+    """Return a feature per position, its values as arrays over `datetime`."""
+    features: dict[tuple[float, float], dict[str, list[Any]]] = {}
+    if isinstance(answer, Area) and len(answer.lon) * len(answer.lat) > MOST_FEATURES:
+        raise TooMuch(f"more than {MOST_FEATURES} features; ask for a smaller area, or for f=CoverageJSON")
+    for time, lon, lat, values in _rows(answer):
+        told = features.setdefault((round(float(lon), 4), round(float(lat), 4)), {"datetime": []})
+        told["datetime"].append(stamp(time))
+        for product, value in values.items():
+            told.setdefault(product, []).append(None if np.isnan(value) else round(float(value), 2))
+    made = [
+        {"type": "Feature", "geometry": {"type": "Point", "coordinates": place}, "properties": properties}
+        for place, properties in features.items()
+    ]
+    units = {p: parameter(p) for p in answer.source.products}
+    return _dump({"type": "FeatureCollection", "features": made, "parameters": units})
+
+
+# NetCDF
+
+
+def netcdf(answer: Answer) -> bytes:
+    """Return CF NetCDF: a grid of longitude and latitude, or positions along a dimension."""
+    dataset = _dataset(answer)
+    with tempfile.TemporaryDirectory() as folder:
+        path = FilePath(folder) / "answer.nc"
+        write_netcdf(dataset, path)
+        return path.read_bytes()
+
+
+def _dataset(answer: Answer) -> xr.Dataset:
+    if isinstance(answer, Path):
+        raise BadRequest("a trajectory is given as CoverageJSON, GeoJSON or CSV; choose one of these")
+    source: Source = answer.source
+    reference = _naive(source.run.base_time)
+    times = np.array([_naive(time) for time in source.times()])
+    lon = (answer.lon, {"standard_name": "longitude", "units": "degrees_east"})
+    lat = (answer.lat, {"standard_name": "latitude", "units": "degrees_north"})
+    place = ("position",) if isinstance(answer, Points) else ("latitude", "longitude")
+    coordinates = {
+        "longitude": (place[-1], *lon),
+        "latitude": (place[0], *lat),
+        "forecast_reference_time": ((), reference, {"standard_name": "forecast_reference_time"}),
+        "lead_time": ("time", times - reference, {"standard_name": "forecast_period"}),
+        "time": ("time", times, {"standard_name": "time", "long_name": "end of the period (UTC)"}),
+    }
+    dims = ("position", "time") if isinstance(answer, Points) else ("time", "latitude", "longitude")
+    variables = {}
+    for product, values in answer.values.items():
+        unit = parameter(product)["unit"]["symbol"]["value"].replace("mm/h", "mm h-1")
+        variables[product] = (dims, values, {"units": unit, "long_name": describe(product)})
+    return xr.Dataset(variables, coordinates, {"Conventions": "CF-1.11", "source": f"nowcast, {source.run.model}"})
+
+
+def _naive(time: datetime) -> np.datetime64:
+    return np.datetime64(time.replace(tzinfo=None), "ns")

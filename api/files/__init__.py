@@ -1,0 +1,1 @@
+"""Runs as files: CF NetCDF, pysteps' NetCDF, cloud-optimised GeoTIFF, Zarr."""

@@ -1,0 +1,111 @@
+"""Errors as RFC 9457 problems: one table from the error tree to HTTP, and nothing of a bug's insides ever leaves."""
+
+from collections.abc import Mapping
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from nowcast.errors import (
+    BadRequest,
+    Busy,
+    NoAccess,
+    NoRun,
+    NotFound,
+    NowcastError,
+    OutsideGrid,
+    StoreError,
+    TooMuch,
+    TooOften,
+    UnknownRegion,
+)
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = "30"
+
+TABLE: tuple[tuple[type[NowcastError], int, str], ...] = (
+    (UnknownRegion, 404, "Unknown region"),
+    (OutsideGrid, 404, "Outside every region"),
+    (NoRun, 503, "No forecast yet"),
+    (NotFound, 404, "Not found"),
+    (TooMuch, 413, "Request too large"),
+    (NoAccess, 401, "No access"),
+    (TooOften, 429, "Too many requests"),
+    (BadRequest, 422, "Invalid request"),
+    (Busy, 503, "Busy"),
+    (StoreError, 503, "Store unavailable"),
+    (NowcastError, 500, "Forecast service failed"),
+)
+"""The first row whose class fits decides status and title."""
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    type: str = Field(default="about:blank", description="What kind of problem it is.")
+    title: str = Field(description="The kind in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="This occurrence: the value and the remedy.")
+
+
+class NotModified(Exception):
+    """The client's copy is current."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = dict(headers)
+
+
+def problem(status: int, title: str, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return a problem as a response; one that may pass by itself says when to try again."""
+    sent = {"Cache-Control": "no-store", **(headers or {})}
+    if status == 503:
+        sent.setdefault("Retry-After", RETRY_SECONDS)
+    body = Problem(title=title, status=status, detail=detail).model_dump()
+    return JSONResponse(body, status, sent, MEDIA_TYPE)
+
+
+EXPECTED = (NowcastError, RequestValidationError, HTTPException, NotModified)
+"""What `answer` answers; anything else is a bug."""
+
+
+def install(app: FastAPI) -> None:
+    """Answer every failure of `app` as a problem."""
+    for kind in EXPECTED:
+        app.add_exception_handler(kind, answer)
+    app.add_exception_handler(Exception, _bug)
+
+
+def answer(_request: Request, error: Exception) -> Response:
+    """Return the answer for one of the `EXPECTED` errors."""
+    if isinstance(error, NotModified):
+        return Response(status_code=304, headers=error.headers)
+    if isinstance(error, RequestValidationError):
+        return _invalid(error)
+    if isinstance(error, HTTPException):
+        return problem(error.status_code, str(error.detail), str(error.detail), error.headers)
+    assert isinstance(error, NowcastError)  # noqa: S101  the last of the expected
+    return respond(error)
+
+
+def respond(error: NowcastError) -> Response:
+    """Return the problem of an error of the tree."""
+    status, title = next((status, title) for kind, status, title in TABLE if isinstance(error, kind))
+    headers = {429: {"Retry-After": "10"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
+    return problem(status, title, str(error), headers)
+
+
+def _invalid(error: RequestValidationError) -> Response:
+    told = "; ".join(
+        f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, got {e.get('input')!r}" for e in error.errors()
+    )
+    return problem(422, "Invalid request", told)
+
+
+def _bug(request: Request, error: Exception) -> Response:
+    log.exception("bug in a route", path=request.url.path, error=repr(error))
+    return problem(500, "Internal error", "The service failed; its log says why. Report it with the time of day.")

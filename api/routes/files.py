@@ -1,0 +1,90 @@
+"""Runs as files. All are conditional; NetCDF and GeoTIFF answer ranges."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.responses import FileResponse
+
+from api.deps import BaseTime, FreshnessDep, RegionDep, Services, ServicesDep
+from api.files import netcdf, zarr
+from api.files.ranges import ranged
+from api.files.tiff import lead_tiff
+from api.freshness import Freshness
+from api.lookup import find_run, lead_index, require_product
+from api.responses import media
+from nowcast.errors import NotKept
+from nowcast.run import Run
+
+router = APIRouter(prefix="/v1", tags=["files"])
+
+Version = Annotated[int | None, Query(description="The run's id: with it the file may be kept for ever.")]
+NETCDF = "application/netcdf"
+WRITERS = {"nc": netcdf.write_cf, "pysteps.nc": netcdf.write_pysteps}
+
+
+@router.get("/files/{region}/{base_time}.pysteps.nc", response_class=Response, responses=media(NETCDF))
+async def read_pysteps(
+    region: RegionDep, base_time: BaseTime, services: ServicesDep, freshness: FreshnessDep, v: Version = None
+) -> FileResponse:
+    """The run as pysteps writes its own forecasts: `precip_intensity` over `ens_number, time, y, x`."""
+    return await _netcdf(services, freshness, await find_run(services, region.name, base_time), "pysteps.nc", v)
+
+
+@router.get("/files/{region}/{base_time}.nc", response_class=Response, responses=media(NETCDF))
+async def read_netcdf(
+    region: RegionDep, base_time: BaseTime, services: ServicesDep, freshness: FreshnessDep, v: Version = None
+) -> FileResponse:
+    """The whole run as CF NetCDF."""
+    return await _netcdf(services, freshness, await find_run(services, region.name, base_time), "nc", v)
+
+
+async def _netcdf(services: Services, freshness: Freshness, run: Run, kind: str, v: int | None) -> FileResponse:
+    headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=v == run.id)
+    write, grid = WRITERS[kind], services.watch.region(run.region).grid
+    path = await services.workshop.do(
+        lambda: services.shelf.path((run.id, kind), lambda path: write(services.store.pixels, run, grid, path))
+    )
+    name = f"{run.region}_{run.base_time:%Y%m%d%H%M}.{kind}"
+    return FileResponse(path, headers=headers, media_type=NETCDF, filename=name)
+
+
+@router.get(
+    "/files/{region}/{base_time}/{product}/{lead_minutes}.tif", response_class=Response, responses=media("image/tiff")
+)
+async def read_tiff(
+    request: Request,
+    region: RegionDep,
+    base_time: BaseTime,
+    product: Annotated[str, Path(description="A product, or `accumulated`.", examples=["rain_mean"])],
+    lead_minutes: Annotated[int, Path(ge=5, le=1440, multiple_of=5, description="Lead time.", examples=[5])],
+    services: ServicesDep,
+    freshness: FreshnessDep,
+    v: Version = None,
+) -> Response:
+    """One lead as a cloud-optimised GeoTIFF on the region's own grid; NaN is not seen."""
+    run = await find_run(services, region.name, base_time)
+    name, lead = require_product(run, product), lead_index(run, lead_minutes)
+    headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=v == run.id)
+    body = await services.workshop.do(lambda: lead_tiff(services, run, region.grid, name, lead))
+    return ranged(request, body, "image/tiff; application=geotiff; profile=cloud-optimized", headers)
+
+
+@router.get(
+    "/zarr/{region}/{base_time}/{key:path}",
+    response_class=Response,
+    responses=media("application/octet-stream", "application/json"),
+)
+async def read_zarr(
+    region: RegionDep,
+    base_time: BaseTime,
+    key: Annotated[str, Path(max_length=200, description="A key of the group.", examples=["zarr.json"])],
+    services: ServicesDep,
+    freshness: FreshnessDep,
+) -> Response:
+    """The run as a Zarr v3 group: `xarray.open_zarr` reads the address without the key."""
+    run = await find_run(services, region.name, base_time)
+    if run.grid_digest != region.grid.digest:
+        raise NotKept(f"run of {run.base_time.isoformat()} is on a grid that the region no longer has")
+    headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=False)
+    body, kind = await services.workshop.do(lambda: zarr.entry(services.store.pixels, run, region.grid, key))
+    return Response(body, media_type=kind, headers=headers)

@@ -1,0 +1,1 @@
+"""Engines: from a PyTorch module to a running, proven engine. Imports nowcast only."""

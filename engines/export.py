@@ -1,0 +1,91 @@
+"""From the PyTorch reference to a plan: the graph by the dynamo exporter, and the golden cases.
+
+Batch, height and width stay dynamic, the latter two as multiples of 32: with sizes free, the exporter's algebra of
+halved sizes gave up on `standard`; opset 18, because the GridSample of opset 20 is silently wrong in one runtime
+(TensorRT#4646). Sampling grids must be FP32: `require_fp32_grids` asserts it on the graph.
+"""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+from torch.export import Dim
+
+from engines.golden import HEIGHT, WIDTH, make_cases, pack
+from engines.half import Half
+from engines.plan import Plan, write_plan
+from engines.reference import TorchEngine, build_model, spec_of
+from engines.shapes import input_shapes
+from nowcast.errors import EngineError
+from nowcast.models.spec import MULTIPLE, ModelSpec
+
+OPSET = 18
+
+
+def export(model: str, folder: Path) -> Plan:
+    """Export `model` in FP32, make its golden cases with the reference, and write both as a plan into `folder`."""
+    spec = spec_of(build_model(model))
+    golden = pack(make_cases(spec, TorchEngine(spec)))
+    versions = {"torch": torch.__version__, "onnx": onnx.__version__, "opset": str(OPSET)}
+    return write_plan(folder, spec, export_graph(model), golden, versions)
+
+
+def export_graph(model: str, precision: str = "fp32") -> bytes:
+    """Return the ONNX graph of a model, `fp32` or `fp16`: inputs and outputs are FP32 in both.
+
+    Raises
+    ------
+    EngineError
+        When the exporter gives none, or one whose sampling grids are not FP32.
+    """
+    module = build_model(model)
+    graph = _graph(Half(module).eval() if precision == "fp16" else module, spec_of(module))
+    require_fp32_grids(graph)
+    return graph
+
+
+def _graph(module: nn.Module, spec: ModelSpec) -> bytes:
+    shapes = input_shapes(spec, 2, HEIGHT, WIDTH)
+    rng = np.random.default_rng(0)
+    example = tuple(torch.from_numpy(rng.random(shape, np.float32)) for shape in shapes.values())
+    batch, rows, columns = Dim("batch"), Dim("rows"), Dim("columns")
+    dynamic = tuple(
+        {0: batch, len(s) - 2: s[-2] * MULTIPLE // HEIGHT * rows, len(s) - 1: s[-1] * MULTIPLE // WIDTH * columns}
+        for s in shapes.values()
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "# The axis name", UserWarning)  # each input has the same three sizes
+        program = torch.onnx.export(
+            module,
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(spec.inputs),
+            output_names=list(spec.outputs),
+            dynamic_shapes=dynamic,
+            verbose=False,
+        )
+    if program is None:
+        raise EngineError(f"the exporter gave no graph for {spec.name}; see its messages above")
+    proto = program.model_proto
+    for node in proto.graph.node:  # traces of this machine's paths have no place in an artefact
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del value.metadata_props[:]
+    return proto.SerializeToString()
+
+
+def require_fp32_grids(graph: bytes) -> None:
+    """Raise `EngineError` unless both inputs of every GridSample are FP32."""
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph))
+    known = (*model.graph.value_info, *model.graph.input, *model.graph.output)
+    types = {value.name: value.type.tensor_type.elem_type for value in known}
+    types |= {constant.name: constant.data_type for constant in model.graph.initializer}
+    samples = [node for node in model.graph.node if node.op_type == "GridSample"]
+    wrong = [node.name for node in samples if any(types.get(name) != onnx.TensorProto.FLOAT for name in node.input)]
+    if wrong or not samples:
+        raise EngineError(f"GridSample must be FP32, these are not: {wrong or 'none found'}; keep coordinates in FP32")

@@ -1,0 +1,1 @@
+"""What runs and when: the cycle, the worker, the command line."""

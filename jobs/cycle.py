@@ -1,0 +1,255 @@
+"""The cycle: newest usable frames of each region → forecast → one transaction. Reads like its runbook."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+import xarray as xr
+
+from engines.ladder import Ladder
+from jobs.deadline import Deadline
+from jobs.forecaster import Forecast, Stages, forecast
+from jobs.leader import Leader
+from jobs.metrics import Metrics
+from jobs.observe import observe
+from nowcast.clock import STEP, Clock, floor
+from nowcast.errors import LeaseLost, NowcastError, TooFewFrames
+from nowcast.gate import judge_age
+from nowcast.ingest import Intake
+from nowcast.life import Serving, State
+from nowcast.region import Region, Regions
+from nowcast.run import FrameRecord, Run
+from nowcast.stack import TOLERANCE, nominal_times
+from nowcast.store.leases import Lease
+from nowcast.store.store import Store
+from nowcast.verdict import Action
+
+log = structlog.get_logger()
+
+FUTURE = timedelta(minutes=2)
+EXTRAPOLATION = "advection"
+"""The model that serves when the newest frame is too old for anything cleverer."""
+DIGITS = re.compile(r"\d+")
+LOOK_BACK = 32
+"""How many of a source's newest frames to choose from: at two minutes each, more than the stack spans."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A published run with the frames it was made from: what is done beside it starts here."""
+
+    region: Region
+    run: Run
+    frames: Sequence[xr.Dataset]
+
+
+@dataclass
+class Report:
+    """What one pass over the regions came to."""
+
+    published: dict[str, datetime] = field(default_factory=dict)
+    unchanged: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    made: list[Made] = field(default_factory=list)
+
+
+@dataclass
+class Cycle:
+    """One pass over all regions; only a `NowcastError` isolates a region, a bug stops the process.
+
+    Attributes
+    ----------
+    leader
+        This worker's claim to the lease; None where no other worker can be (one-shot runs, tests).
+    """
+
+    regions: Regions
+    store: Store
+    feed: Intake
+    ladder: Ladder
+    clock: Clock
+    leader: Leader | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+    _told: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """End the engines' and the parsers' processes."""
+        self.ladder.close()
+        self.feed.cache.close()
+
+    def run(self) -> Report:
+        """Ingest what has arrived and forecast every region whose newest frames have not been forecast from.
+
+        Raises
+        ------
+        LeaseLost
+            When another worker runs the cycle.
+        """
+        self._lease()
+        report, lives = Report(), self.store.models.lives()
+        self.feed.ingest({source for region in self.regions for source in region.sources}, self.clock.now())
+        for region, records in self._newest_first(report):
+            with self._isolated(region, report):
+                self._serve(region, records, lives.serving(region), report)
+        self.metrics.gate(self.feed.states)
+        self.metrics.passed(self.clock.now(), len(report.failed), len(self.feed.refused))
+        return report
+
+    def _lease(self) -> Lease | None:
+        return self.leader.hold() if self.leader else None
+
+    def _newest_first(self, report: Report) -> list[tuple[Region, list[FrameRecord]]]:
+        """Return the regions that have frames, those with the newest first: they are worth most."""
+        ready = []
+        for region in self.regions:
+            with self._isolated(region, report):
+                ready.append((region, self._newest(region)))
+        return sorted(ready, key=lambda pair: self._base_time(pair[1]), reverse=True)
+
+    @contextmanager
+    def _isolated(self, region: Region, report: Report) -> Iterator[None]:
+        try:
+            yield
+        except LeaseLost:  # not the region's failure: this worker must stop
+            raise
+        except NowcastError as error:
+            report.failed[region.name] = str(error)
+            self.metrics.failed(region.name)
+            self._refuse(region.name, str(error))
+
+    def _refuse(self, region: str, reason: str) -> None:
+        """Log and note a failure when it begins or changes, and note it once per slot, not at every look."""
+        slot, (noted, told) = floor(self.clock.now()), self._told.get(region, (None, ""))
+        kind = DIGITS.sub("", reason)  # an age that grows is no new reason
+        if kind != told:
+            log.error("region failed", region=region, reason=reason)
+        if (slot, kind) != (noted, told):
+            self.store.slots.refuse(region, slot, reason)
+            self._told[region] = slot, kind
+
+    def _serve(self, region: Region, records: Sequence[FrameRecord], serving: Serving, report: Report) -> None:
+        before = self.store.newest(region.name)
+        allowed, flags = self._judged(region, records, serving)
+        if before and self._done(before, region, records, (serving, allowed)):
+            report.unchanged.append(region.name)
+            return
+        stages = Deadline(region=region.name)
+        with stages("read"):
+            frames = [self.feed.cache.get(record) for record in records]
+        run = self._publish(replace(region, model=allowed.model), frames, flags, str(allowed.state), stages, before)
+        self._told.pop(region.name, None)
+        report.published[region.name] = run.base_time
+        report.made.append(Made(region, run, frames))
+        latency = self.clock.now() - max(r.received_at for r in records)
+        self.metrics.published(run, latency, stages.seconds, _skipped(before, run))
+        self.metrics.over_budget(stages.over)
+        log.info("run published", region=region.name, base_time=run.base_time.isoformat(), flags=run.flags)
+
+    def _newest(self, region: Region) -> list[FrameRecord]:
+        """Return what a forecast of the region starts from, oldest first: the newest frames of each of its sources.
+
+        Of a region with one source, one frame per nominal time; of several, all that fusion may want.
+        """
+        radars = [name for name in region.sources if name not in self.feed.satellites]
+        until = self.clock.now() + FUTURE
+        found = {name: self.store.frames(name, until=until, limit=LOOK_BACK) for name in region.sources}
+        newest = max((records[0].valid_time for name in radars if (records := found[name])), default=None)
+        if newest is None:
+            raise TooFewFrames(
+                f"region {region.name}: no frame of {', '.join(radars)} yet; check the feed (`nowcast doctor`)"
+            )
+        oldest = nominal_times(newest)[0] - TOLERANCE
+        if len(region.sources) == 1:
+            return _one_per_time(found[region.sources[0]], newest)
+        oldest -= region.fusion.oldest_satellite
+        return sorted((r for records in found.values() for r in records if r.valid_time >= oldest), key=_by_time)
+
+    def _judged(
+        self, region: Region, records: Sequence[FrameRecord], serving: Serving
+    ) -> tuple[Serving, tuple[str, ...]]:
+        """Return what may serve the region, and the flags of its input, from the age and state of its frames.
+
+        Raises
+        ------
+        TooFewFrames
+            When the newest radar frame is too old.
+        """
+        verdict = judge_age(self._base_time(records), self.clock.now(), region.gate)
+        if verdict and verdict.action is Action.REFUSE:
+            raise TooFewFrames(f"region {region.name}: {verdict.message}")
+        if verdict and verdict.action is Action.EXTRAPOLATE:
+            serving = Serving(EXTRAPOLATION, State.PROMOTED)
+        shown = [verdict.flag] if verdict else []
+        shown += [flag for r in records for flag in self.feed.flags.get(r.digest, ())]
+        return serving, tuple(dict.fromkeys(shown))
+
+    def _base_time(self, records: Sequence[FrameRecord]) -> datetime:
+        return max(r.valid_time for r in records if r.source not in self.feed.satellites)
+
+    def _done(self, newest: Run, region: Region, records: Sequence[FrameRecord], wanted: Sequence[Serving]) -> bool:
+        """Return whether a region's newest run is what these frames and a model that may serve them give."""
+        if newest.grid_digest != region.grid.digest:
+            return False
+        base, frames = self._base_time(records), tuple(r.digest for r in records)
+        if base != newest.base_time:
+            return base < newest.base_time
+        return frames == newest.frames and any((newest.model, newest.state) == (s.model, str(s.state)) for s in wanted)
+
+    def _publish(
+        self,
+        region: Region,
+        frames: Sequence[xr.Dataset],
+        flags: tuple[str, ...],
+        state: str,
+        stages: Stages,
+        before: Run | None,
+    ) -> Run:
+        made = forecast(frames, region, self.ladder, self.clock.now(), stages, self.feed.satellites)
+        now, base_time = self.clock.now(), made.stack.base_time
+        # a run made again, as of a revised frame, stays that of its slot: or that slot would have none
+        run = Run(
+            region=region.name,
+            base_time=base_time,
+            slot=before.slot if before and before.base_time == base_time else floor(now),
+            published_at=now,
+            model=region.model,
+            rung=made.served.rung,
+            plan=made.served.plan,
+            members=made.served.spec.members,
+            leads=made.served.spec.leads,
+            grid_digest=region.grid.digest,
+            products=tuple(made.fields),
+            flags=flags + _flags(made),
+            frames=tuple(str(f.attrs["digest"]) for f in frames),
+            stages={name: round(seconds, 4) for name, seconds in stages.seconds.items()},
+            state=state,
+        )
+        observe(self.store, region, [f for f in frames if f.attrs["source"] not in self.feed.satellites])
+        with stages("publish"):
+            self.store.publish(run, made.fields, self._lease())
+        return run
+
+
+def _skipped(before: Run | None, run: Run) -> int:
+    """Return how many base times lie between a run and the one before it."""
+    return max((run.base_time - before.base_time) // STEP - 1, 0) if before else 0
+
+
+def _flags(made: Forecast) -> tuple[str, ...]:
+    missing = ("frames-missing",) if made.stack.missing else ()
+    lower = ("lower-rung",) if made.served.passed_over else ()
+    return missing + lower
+
+
+def _one_per_time(records: Sequence[FrameRecord], newest: datetime) -> list[FrameRecord]:
+    """Return the record nearest to each nominal time, oldest first; of several at one time the last to arrive."""
+    wanted = nominal_times(newest)
+    near = {t: r for r in reversed(records) for t in wanted if abs(r.valid_time - t) <= TOLERANCE}
+    return [near[t] for t in wanted if t in near]
+
+
+def _by_time(record: FrameRecord) -> datetime:
+    return record.valid_time

@@ -1,0 +1,77 @@
+"""`nowcast forecast FILE… -o out.nc`: files in, CF NetCDF out, no database."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import xarray as xr
+
+from engines.ladder import Ladder
+from jobs.forecaster import Stages, forecast
+from nowcast.clock import Clock
+from nowcast.errors import ConfigError, TooFewFrames, WrongGrid
+from nowcast.frame import grid_of, valid_time
+from nowcast.ingest import require_past
+from nowcast.models.spec import LEADS
+from nowcast.output import forecast_dataset, write_netcdf
+from nowcast.region import Region, Regions
+from nowcast.sources import read_frame
+from nowcast.stack import nominal_times
+
+
+def forecast_files(
+    files: Sequence[Path], output: Path, leads: int, region: str | None, regions: Regions, model: str, ladder: Ladder
+) -> xr.Dataset:
+    """Forecast from the newest of `files` on the region's grid, or on the files' own, and write CF NetCDF.
+
+    Raises
+    ------
+    NowcastError
+        Before anything is written, when files, region or engine do not allow a forecast.
+    """
+    if not 1 <= leads <= LEADS:
+        raise ConfigError(f"--leads {leads}: between 1 and {LEADS} (five minutes each)")
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output}: folder {output.parent} does not exist; create it")
+    frames = read_in_order(files)
+    where = replace(regions[region] if region else _own_region(frames), model=model)
+    made = forecast(frames, where, ladder, Clock().now(), Stages())
+    fields = {name: values[:leads] for name, values in made.fields.items()}
+    if made.served.spec.members == 1:
+        fields = {"rain_rate": fields["rain_mean"]}
+    attributes = {
+        "source": f"nowcast of {frames[-1].attrs['source']}",
+        "model": made.served.spec.name,
+        "rung": made.served.rung,
+        "plan": made.served.plan,
+        "input_digests": " ".join(made.stack.frames),
+        "input_frames_missing": str(made.stack.missing),
+    }
+    dataset = forecast_dataset(fields, where.grid, made.stack.base_time, attributes)
+    write_netcdf(dataset, output)
+    return dataset
+
+
+def read_in_order(files: Sequence[Path]) -> list[xr.Dataset]:
+    """Return the frames of the files that a forecast uses, in order of valid time; each is read and checked."""
+    if not files:
+        raise TooFewFrames("no files given; name at least two, five minutes apart")
+    frames = [read_frame(path) for path in files]
+    for path, frame in zip(files, frames, strict=True):
+        require_past(frame, path, Clock().now())
+    frames.sort(key=valid_time)
+    oldest = nominal_times(valid_time(frames[-1]))[0]
+    return [frame for frame in frames if (oldest - valid_time(frame)).total_seconds() <= 60]
+
+
+def _own_region(frames: Sequence[xr.Dataset]) -> Region:
+    """Return the grid that all frames lie on as a region; there is nothing beyond it, so it has no margin."""
+    grids = [grid_of(frame) for frame in frames]
+    for frame, grid in zip(frames, grids, strict=True):
+        if grid.digest != grids[-1].digest:
+            raise WrongGrid(
+                f"frame of {valid_time(frame):%Y-%m-%d %H:%M} UTC is {grid.shape}, the newest {grids[-1].shape}:"
+                " not the same grid; give files of one grid, or --region to bring them onto one"
+            )
+    source = frames[-1].attrs["source"]
+    return Region(source, source, grids[-1], (source,), margin=0)

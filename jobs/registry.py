@@ -1,0 +1,74 @@
+"""Registered models: plans beside those that ship, each under a name of its own, from which its life is told.
+
+A registered plan is a folder of the data folder's `models/`, with the three files of every plan. Its name is in its
+spec, so that a run says which of two trainings of one architecture made it. Promoted TensorRT plans of the same model
+come first, as for shipped ones; what is registered runs on every machine.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from uuid import uuid4
+
+from engines.ladder import Rung
+from engines.plan import ABOUT, SHIPPED, Plan, read_plan, write_plan
+from engines.runtimes import BY_NAME, Promoted, extrapolation, no_plans, rung_of
+from nowcast.errors import LifeError
+from nowcast.life import State, Transition
+from nowcast.store.store import Store
+
+NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+
+
+def with_registered(
+    folder: Path, rungs: Callable[[str], list[Rung]], promoted: Promoted = no_plans
+) -> Callable[[str], list[Rung]]:
+    """Return what gives the rungs of registered models too: their promoted (signed) plans, then what was registered."""
+
+    def found(model: str) -> list[Rung]:
+        if not (folder / model / ABOUT).is_file():
+            return rungs(model)
+        return [*promoted(model), rung_of(BY_NAME["openvino"], read_plan(folder / model)), extrapolation()]
+
+    return found
+
+
+def register(
+    store: Store,
+    folder: Path,
+    plan: Plan,
+    name: str,
+    family: str,
+    who: str,
+    why: str,
+    now: datetime,
+    regions: tuple[str, ...] = (),
+    numbers: Mapping[str, object] = MappingProxyType({}),
+) -> Transition:
+    """Copy a plan under a name of its own and make it a candidate, for some regions of its family or for all.
+
+    Raises
+    ------
+    LifeError
+        When the name is taken or not usable.
+    """
+    place = folder / name
+    if not NAME.fullmatch(name):
+        raise LifeError(f"model name {name!r}: lower-case letters, digits, '.' and '-', at most 63")
+    if (SHIPPED / name / ABOUT).exists() or place.exists() or store.models.lives().now(name):
+        raise LifeError(f"model name {name!r} is taken; give it another, as {name}-2")
+    part = folder / f".{name}.{uuid4().hex[:8]}"
+    write_plan(part, replace(plan.spec, name=name), plan.graph(), plan.golden(), plan.versions)
+    try:
+        part.rename(place)
+    except OSError as error:
+        shutil.rmtree(part)
+        raise LifeError(f"{place}: {error.strerror}; give another name") from error
+    about = {"digest": plan.digest, **plan.versions, **numbers}
+    step = Transition(name, family, State.CANDIDATE, regions, who, now, why, about)
+    store.models.step(step)
+    return step

@@ -1,0 +1,103 @@
+"""`nowcast run`: one worker process and one API process, started, watched and stopped together."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from types import FrameType
+
+import structlog
+
+from nowcast.clock import wall
+from nowcast.config import Settings
+from nowcast.errors import PortInUse
+from nowcast.store.database import upgrade
+
+log = structlog.get_logger()
+
+STOP_SECONDS = 15.0
+RESTART_SECONDS = 2.0
+
+
+def require_port(host: str, port: int) -> None:
+    """Raise `PortInUse` when nothing can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortInUse(
+                f"{host}:{port}: {error.strerror}; stop what listens there or set NOWCAST_PORT to another"
+            ) from error
+
+
+def run(settings: Settings, speed: float) -> int:
+    """Migrate the store, run worker and API until a signal, and return the exit status."""
+    require_port(settings.host, settings.port)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upgrade(settings.url)
+    environment = {**os.environ, "NOWCAST_CLOCK_SPEED": str(speed), "NOWCAST_CLOCK_EPOCH": wall().isoformat()}
+    pair = Supervisor(environment)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, pair.stop)
+    print(f"nowcast: http://{settings.host}:{settings.port}  (Ctrl-C stops)", flush=True)  # noqa: T201
+    status = pair.watch()
+    print("nowcast: stopped", flush=True)  # noqa: T201
+    return status
+
+
+@dataclass
+class Supervisor:
+    """The two processes; one that dies is started again, so that either may be killed at any time."""
+
+    environment: dict[str, str]
+    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _stopping: bool = False
+
+    def watch(self) -> int:
+        """Keep both running until `stop`, then end both; return 0 when they ended by themselves within their time."""
+        try:
+            while not self._stopping:
+                for name in ("worker", "serve"):
+                    self._keep(name)
+                time.sleep(0.2)
+        finally:
+            clean = self._end()
+        return 0 if clean else 1
+
+    def stop(self, _signal: int, _frame: FrameType | None) -> None:
+        """Ask for the end (a signal handler)."""
+        self._stopping = True
+
+    def _keep(self, name: str) -> None:
+        child = self._children.get(name)
+        if child is not None and child.poll() is None:
+            return
+        if child is not None:
+            log.error("process ended, starting it again", process=name, status=child.returncode)
+            time.sleep(RESTART_SECONDS)
+        if not self._stopping:
+            # a session of its own: Ctrl-C in the terminal reaches the supervisor alone, which ends both in order
+            self._children[name] = subprocess.Popen(  # noqa: S603  our own interpreter and module
+                [sys.executable, "-m", "jobs.cli", name], env=self.environment, start_new_session=True
+            )
+
+    def _end(self) -> bool:
+        for child in self._children.values():
+            child.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        clean = True
+        for name, child in self._children.items():
+            try:
+                child.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                log.error("process did not stop, killed", process=name)
+                child.kill()
+                child.wait()
+                clean = False
+        return clean

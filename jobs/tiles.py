@@ -1,0 +1,101 @@
+"""One engine call, or for a grid that would not fit the memory, one per tile: motion and noise are whole.
+
+A tile reads `OVERLAP` cells around it, two hours' way of 100 km/h at 1 km: what flows in from its neighbour is known,
+and extrapolation has no seams. An ensemble takes its distribution from what a tile reads, so its tiles differ a little
+where they meet: give large domains regions of their own.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from itertools import product as pairs
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.ladder import Ladder, Served
+from nowcast.models.spec import MULTIPLE, Inputs, ModelSpec
+from nowcast.noise import noise_for
+from nowcast.region import Region
+from nowcast.stack import RegionStack
+
+WHOLE = 2048 * 2048
+"""Cells up to which a deterministic model gets a grid in one call; its working memory is then about 2 GB."""
+CROWD = 10_000_000
+"""The same for an ensemble, cells times members: `edge` then works in 9 GB (3.6 GB at 704², 2 GB at 512²)."""
+SIDE, OVERLAP = 1024, 224
+
+
+Array = NDArray[np.float32]
+
+
+def serve(ladder: Ladder, region: Region, stack: RegionStack, flow: Array, now: datetime) -> Served:
+    """Return what the ladder makes of a region's stack, (1, K, H, W) per output."""
+    height, width = stack.values.shape[1:]
+    members = ladder.members(region.model)
+    if height * width * members <= (WHOLE if members == 1 else CROWD):
+        whole = (slice(0, height), slice(0, width))
+        return ladder.serve(region.model, height, width, lambda spec: _inputs(spec, region, stack, flow, whole), now)
+    return _in_tiles(ladder, region, stack, flow, now, _tiling(members))
+
+
+def _tiling(members: int) -> tuple[int, int]:
+    """Return the side of a tile and its overlap, cells."""
+    if members == 1:
+        return SIDE, OVERLAP
+    reach = int((CROWD / members) ** 0.5) // MULTIPLE * MULTIPLE
+    overlap = min(OVERLAP, reach // 4)
+    return reach - 2 * overlap, overlap
+
+
+def _in_tiles(
+    ladder: Ladder, region: Region, stack: RegionStack, flow: Array, now: datetime, tiling: tuple[int, int]
+) -> Served:
+    height, width = stack.values.shape[1:]
+    made: Served | None = None
+    outputs: dict[str, Array] = {}
+    for wanted, read in _tiles(height, width, *tiling):
+        tall, wide = (part.stop - part.start for part in read)
+        make = partial(_inputs, region=region, stack=stack, flow=flow, part=read)
+        part = ladder.serve(region.model, tall, wide, make, now)
+        if made is not None and (part.rung, part.plan) != (made.rung, made.plan):
+            return _in_tiles(
+                ladder, region, stack, flow, now, tiling
+            )  # a rung fell: one forecast is made by one engine
+        made = made or part
+        inner = tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(wanted, read, strict=True))
+        for name, values in part.outputs.items():
+            field = outputs.setdefault(name, np.empty((1, values.shape[1], height, width), np.float32))
+            field[..., wanted[0], wanted[1]] = values[..., inner[0], inner[1]]
+    assert made is not None  # noqa: S101  a grid has at least one tile
+    return Served(outputs, made.spec, made.rung, made.plan, made.passed_over)
+
+
+def _tiles(
+    height: int, width: int, side: int, overlap: int
+) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Yield (rows and columns of a tile, those it reads): all that read are of one shape, for one engine."""
+    reach = side + 2 * overlap
+    for top, left in pairs(range(0, height, side), range(0, width, side)):
+        wanted = slice(top, min(top + side, height)), slice(left, min(left + side, width))
+        starts = (max(0, min(at - overlap, size - reach)) for at, size in ((top, height), (left, width)))
+        read = tuple(slice(s, s + min(reach, n)) for s, n in zip(starts, (height, width), strict=True))
+        yield wanted, (read[0], read[1])
+
+
+def _inputs(spec: ModelSpec, region: Region, stack: RegionStack, flow: Array, part: tuple[slice, slice]) -> Inputs:
+    noise = noise_for(spec, region.name, stack.base_time, stack.values.shape[1:])
+    rows, columns = part
+    coarse_rows, coarse_columns = (slice(p.start // 4, p.stop // 4) for p in part)
+    return Inputs(
+        np.ascontiguousarray(stack.values[None, :, rows, columns]),
+        np.ascontiguousarray(stack.mask[None, :, rows, columns]),
+        np.ascontiguousarray(flow[None, :, coarse_rows, coarse_columns]),
+        None if noise is None else _cut(noise, spec, part),
+    )
+
+
+def _cut(noise: Array, spec: ModelSpec, part: tuple[slice, slice]) -> Array:
+    divisor = spec.noise.divisor if spec.noise else 1
+    rows, columns = (slice(p.start // divisor, p.stop // divisor) for p in part)
+    return np.ascontiguousarray(noise[..., rows, columns])

@@ -1,0 +1,201 @@
+"""The worker: the process with a scheduler. Several may run: the one with the lease works, the others stand by.
+
+It looks at the feeds, runs the cycle and, for the demonstration, writes the simulated files.
+"""
+
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from types import FrameType
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.schedulers.blocking import BlockingScheduler
+
+from engines.keys import read_keyring
+from engines.ladder import Ladder
+from engines.lifecycle import PromotedPlans
+from engines.runtimes import make_rungs
+from jobs.after import Afterwork
+from jobs.cycle import Cycle, Report
+from jobs.guard import Guard
+from jobs.keep import Keeper, Keeps
+from jobs.leader import Leader
+from jobs.metrics import Metrics
+from jobs.registry import with_registered
+from jobs.steady import SteadyClock
+from jobs.supervise import require_port
+from nowcast.clock import Clock
+from nowcast.config import Settings
+from nowcast.errors import LeaseLost, NoRoom, NowcastError
+from nowcast.feeds.config import read_feeds
+from nowcast.feeds.runner import FeedRunner, open_feed
+from nowcast.ingest import FrameCache, Intake, satellites_of
+from nowcast.region import Regions, read_regions
+from nowcast.run import RegionRecord
+from nowcast.sandbox import Sandbox
+from nowcast.sources import source_named, with_own
+from nowcast.sources.simulated import SimulatedSource, write_files
+from nowcast.store.store import Store
+
+log = structlog.get_logger()
+
+HISTORY = timedelta(hours=2)
+MISFIRE_GRACE = 240
+STOP_SECONDS = 10.0
+"""How long a look at work may go on after a signal; the supervisor waits 15 s."""
+NIGHTLY_GRACE = 3600
+
+
+def open_cycle(settings: Settings) -> Cycle:
+    """Return a cycle over the configured regions, with the store open, checked and told of the regions.
+
+    Raises
+    ------
+    NowcastError
+        When regions, sources or database cannot be used.
+    """
+    regions, sources = read_regions(settings.regions_file), with_own(settings.sources_file)
+    for region in regions:
+        for source in region.sources:
+            source_named(source, sources)
+    store = Store.open(settings.url)
+    store.put_regions(RegionRecord(r.name, r.title, r.grid, r.sources, r.model, r.places) for r in regions)
+    sandbox = Sandbox(settings.parse_workers, sources_file=settings.sources_file)
+    cache = FrameCache(read=sandbox.read, close=sandbox.close)
+    thresholds = {source: region.gate for region in reversed(list(regions)) for source in region.sources}
+    feed = Intake(settings.feed_dir, store, cache, satellites_of(sources), thresholds)
+    metrics = Metrics()
+    clock = Clock(settings.clock_speed, settings.clock_epoch, SteadyClock(jumped=metrics.jumped))
+    promoted = PromotedPlans(settings.plans_dir, read_keyring(settings), clock.now)
+    rungs = with_registered(settings.models_dir, make_rungs(promoted), promoted)
+    ladder = Ladder(rungs, settings.engine_threads, store, processes=True)
+    return Cycle(regions, store, feed, ladder, clock, metrics=metrics)
+
+
+def tick(cycle: Cycle, after: Afterwork | None = None) -> Report | None:
+    """Do what is due: write simulated files where a region lives on them, run the cycle, and what comes after it."""
+    try:
+        if cycle.leader:
+            cycle.leader.hold()
+        if simulates(cycle.regions):
+            simulate(cycle)
+        report = cycle.run()
+        cycle.metrics.leads(holds=True)
+        if after:
+            after.run(report)
+    except LeaseLost:  # told by the leader when it begins
+        cycle.metrics.leads(holds=False)
+        if cycle.leader:
+            cycle.leader.lost()
+        return None
+    except NowcastError as error:  # the store is away: say so, and try again at the next tick
+        log.error("cycle failed", reason=str(error))
+        return None
+    return report
+
+
+def simulate(cycle: Cycle) -> None:
+    """Write the simulated files; a disk that does not take them is told, and what is there is forecast from."""
+    now = cycle.clock.now()
+    try:
+        for _ in write_files(cycle.feed.folder, now - HISTORY, now):
+            pass
+    except NoRoom as error:
+        log.error("simulated file not written", reason=str(error))
+
+
+def simulates(regions: Regions) -> bool:
+    """Return whether any region lives on the simulated source."""
+    return any(SimulatedSource.name in region.sources for region in regions)
+
+
+def work(settings: Settings) -> int:
+    """Run the scheduler until SIGTERM or SIGINT; return the exit status, 1 when a bug stopped it."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    cycle = open_cycle(settings)
+    leader = cycle.leader = Leader(cycle.store, cycle.clock, lasts=timedelta(seconds=settings.lease_seconds))
+    after = Afterwork.of(cycle, Keeper(cycle.store, Keeps.of(settings), settings.archive_dir))
+    if settings.worker_metrics_port:
+        require_port(settings.host, settings.worker_metrics_port)
+        cycle.metrics.serve(settings.host, settings.worker_metrics_port)
+    scheduler = BlockingScheduler(timezone=UTC)
+    bugs: list[BaseException] = []
+
+    def stop_on_bug(event: JobExecutionEvent) -> None:
+        bugs.append(event.exception)
+        log.critical("bug in a job, stopping", error=repr(event.exception), traceback=event.traceback)
+        scheduler.shutdown(wait=False)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        scheduler.shutdown(wait=False)
+
+    scheduler.add_listener(stop_on_bug, EVENT_JOB_ERROR)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    guard = add_look(scheduler, cycle, after, settings)
+    if settings.nightly >= 0:
+        add_nightly(scheduler, leader, settings.nightly)
+    configured = read_feeds(settings.feeds_file) if settings.feeds_file else ()
+    feeds = tuple(open_feed(feed, settings.feed_dir) for feed in configured)
+    runner = FeedRunner(feeds, lambda _: guard.start_now(), cycle.clock.now)
+    runner.start()
+
+    def stop_on_dead_feed() -> None:
+        if dead := runner.dead():
+            raise RuntimeError(f"feed threads ended: {', '.join(dead)}")
+
+    scheduler.add_job(stop_on_dead_feed, "interval", seconds=60, coalesce=True, misfire_grace_time=MISFIRE_GRACE)
+    guard.start()
+    log.info("worker started", regions=[r.name for r in cycle.regions], pid=os.getpid(), holder=leader.holder)
+    scheduler.start()
+    runner.stop()
+    guard.stop()
+    guard.wait(STOP_SECONDS)
+    cycle.close()
+    release(leader)
+    return 1 if bugs else 0
+
+
+def add_look(scheduler: BaseScheduler, cycle: Cycle, after: Afterwork, settings: Settings) -> Guard:
+    """Schedule the look at the feeds and return the guard that watches it."""
+    seconds = max(cycle.clock.wall_seconds(timedelta(seconds=settings.poll_seconds)), 0.2)
+
+    def look() -> None:
+        with guard:
+            tick(cycle, after)
+
+    job = scheduler.add_job(
+        look,
+        "interval",
+        seconds=seconds,
+        next_run_time=datetime.now(UTC),
+        coalesce=True,
+        max_instances=1,
+        misfire_grace_time=MISFIRE_GRACE,
+    )
+    sources = {source for region in cycle.regions for source in region.sources}
+    guard = Guard(
+        lambda: job.modify(next_run_time=datetime.now(UTC)),
+        seconds,
+        lambda: [cycle.feed.folder / source for source in sources],
+    )
+    return guard
+
+
+def add_nightly(scheduler: BaseScheduler, leader: Leader, hour: int) -> None:
+    """Schedule the nightly look for a better model."""
+    from jobs.nightly import start
+
+    scheduler.add_job(
+        start, "cron", [leader], hour=hour, coalesce=True, max_instances=1, misfire_grace_time=NIGHTLY_GRACE
+    )
+
+
+def release(leader: Leader) -> None:
+    """Give the lease back; a store that is away will see it expire."""
+    try:
+        leader.release()
+    except NowcastError as error:
+        log.warning("lease not given back", reason=str(error))

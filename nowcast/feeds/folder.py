@@ -1,0 +1,64 @@
+"""A folder in which others write: files are taken once they stand still, by link or copy, whole."""
+
+import os
+import time
+from datetime import datetime
+from pathlib import Path
+
+from nowcast.errors import FeedError
+from nowcast.feeds.config import FeedConfig
+from nowcast.feeds.inbox import SAFE, UNFINISHED, Inbox
+
+SETTLED = 2.0
+"""Seconds since its last change after which a file has arrived; before, when two looks find the same size and time."""
+
+Stamp = tuple[int, int]
+
+
+class FolderFeed:
+    """Files of another folder, oldest changes first; a file that changes later comes again as a revision."""
+
+    def __init__(self, config: FeedConfig, inbox: Inbox) -> None:
+        self.config, self._inbox = config, inbox
+        self._looked: dict[Path, Stamp] = {}
+        self._taken: dict[Path, Stamp] = {}
+
+    def poll(self, now: datetime) -> list[Path]:
+        """Take what has arrived since the last look.
+
+        Raises
+        ------
+        FeedError
+            When the folder cannot be read.
+        """
+        try:
+            entries = [
+                entry for entry in os.scandir(self.config.folder) if entry.is_file() and self._wanted(entry, now)
+            ]
+        except OSError as error:
+            raise FeedError(f"feed {self.config.name}: {self.config.folder}: {error.strerror}; check it") from error
+        arrived = [path for path in (self._take(entry) for entry in sorted(entries, key=_changed)) if path]
+        self._looked = {path: stamp for path, stamp in self._looked.items() if path.exists()}
+        self._taken = {path: stamp for path, stamp in self._taken.items() if path.exists()}
+        return arrived
+
+    def _wanted(self, entry: "os.DirEntry[str]", now: datetime) -> bool:
+        if not SAFE.fullmatch(entry.name) or entry.name.endswith(UNFINISHED):
+            return False
+        return not self.config.pattern or self.config.young(entry.name, now) is not None
+
+    def _take(self, entry: "os.DirEntry[str]") -> Path | None:
+        path, status = Path(entry.path), entry.stat()
+        stamp = (status.st_size, status.st_mtime_ns)
+        if self._taken.get(path) == stamp:
+            return None
+        before, self._looked[path] = self._looked.get(path), stamp
+        if not status.st_size or (before != stamp and time.time() - status.st_mtime < SETTLED):
+            return None
+        self._taken[path] = stamp
+        with path.open("rb") as file:
+            return self._inbox.put(path.name, iter(lambda: file.read(1 << 20), b""), self.config.max_bytes)
+
+
+def _changed(entry: "os.DirEntry[str]") -> float:
+    return entry.stat().st_mtime

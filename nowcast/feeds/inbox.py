@@ -1,0 +1,90 @@
+"""The sub-folder of a source in the feed folder: files appear in it whole, under safe names, or not at all."""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from nowcast.errors import FeedError
+
+SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=,~-]{0,199}")
+PACKED = (".gz", ".bz2")
+UNFINISHED = (".part", ".tmp")
+
+
+class Inbox:
+    """Where one source's files arrive.
+
+    Parameters
+    ----------
+    folder
+        `feed/<source>`; made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def has(self, name: str) -> bool:
+        """Tell whether a file of that name is there."""
+        return (self.folder / safe(name)).exists()
+
+    def put(self, name: str, content: Iterable[bytes], limit: int) -> Path | None:
+        """Write a file and return its path; None where it is there with the same bytes.
+
+        Other bytes under a name that is taken are a revision: `name.r2.suffix`. The content reaches its name by a
+        rename, so a reader never sees half a file.
+
+        Raises
+        ------
+        FeedError
+            When it is longer than `limit`, or empty.
+        """
+        name = safe(name)
+        descriptor, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=self.folder)
+        try:
+            digest, size = hashlib.sha256(), 0
+            with os.fdopen(descriptor, "wb") as file:
+                for block in content:
+                    size += len(block)
+                    if size > limit:
+                        raise FeedError(f"{name}: more than {limit} bytes; raise max_bytes if that is right")
+                    digest.update(block)
+                    file.write(block)
+            if not size:
+                raise FeedError(f"{name}: empty; asked again later")
+            path = self._free(name, digest.hexdigest())
+            if path:
+                os.replace(part, path)
+            return path
+        finally:
+            Path(part).unlink(missing_ok=True)
+
+    def _free(self, name: str, digest: str) -> Path | None:
+        number = 1
+        while (path := self.folder / revised(name, number)).exists():
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() == digest:
+                    return None
+            number += 1
+        return path
+
+
+def safe(name: str) -> str:
+    """Return the name if it is one of a file in this folder, else raise `FeedError`."""
+    if not SAFE.fullmatch(name) or name.endswith(UNFINISHED):
+        raise FeedError(f"file name {name[:80]!r} is not one that is written here; check the feed's pattern")
+    return name
+
+
+def revised(name: str, number: int) -> str:
+    """Return the name of the n-th revision: `radar.r2.hdf`, `rate.r2.grib2.gz`; the first is the name itself."""
+    if number == 1:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    if f".{suffix}" in PACKED and "." in stem:
+        stem, _, inner = stem.rpartition(".")
+        suffix = f"{inner}.{suffix}"
+    return f"{stem}.r{number}.{suffix}" if dot else f"{name}.r{number}"

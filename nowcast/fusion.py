@@ -1,0 +1,305 @@
+"""Radar and satellite on one grid at one time, with the source of every pixel.
+
+Radars merge by quality, then freshness (nearest to the time), then the region's order. What no radar sees is filled
+from satellites: brought to the region's grid, advected to the time with the region's motion, its rates matched to
+the radar's (`nowcast.matching`), and feathered into the radar field over `feather_km`, on the satellite's side only:
+a radar pixel is never changed. What no one sees stays NaN.
+
+A geostationary satellite sees high cloud displaced away from its foot point (parallax): a 10 km top over central
+Europe lies about 15 km too far north. NWC SAF corrects CRR for it, GOES RRQPE does not. Satellite files come 10 to
+20 min after the scan.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import cv2
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from nowcast.clock import STEP
+from nowcast.frame import grid_of, make_frame, valid_time
+from nowcast.grid import Grid
+from nowcast.matching import Match, match
+from nowcast.motion import motion
+from nowcast.regrid import regrid, regrid_field
+from nowcast.space import to_model
+
+UNSTATED_QUALITY = 0.8
+"""Taken for a source that states none."""
+QUALITY_STEP = 0.05
+"""Qualities closer than this are equal, and the fresher wins."""
+SAME_TIME = timedelta(minutes=1)
+NO_SOURCE = 0
+UNMATCHED = "satellite-unmatched"
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FusionOptions:
+    """How sources come together.
+
+    Attributes
+    ----------
+    satellite
+        Whether satellites fill what radars do not see.
+    feather_km
+        Over how many km from the radar's edge the satellite turns into itself; 0 = a hard edge.
+    oldest_satellite, oldest_radar
+        Frames older than this before the wanted time take no part.
+    """
+
+    satellite: bool = True
+    feather_km: float = 10.0
+    oldest_satellite: timedelta = timedelta(minutes=45)
+    oldest_radar: timedelta = timedelta(minutes=6)
+
+    def __post_init__(self) -> None:
+        if self.feather_km < 0:
+            raise ValueError(f"feather_km must be ≥ 0, got {self.feather_km}")
+
+
+@dataclass(frozen=True)
+class Fused:
+    """One field from several sources.
+
+    Attributes
+    ----------
+    rain_rate
+        (H, W) mm/h; NaN = no source sees.
+    rain_source
+        (H, W) uint8: 0 = none, n = `sources[n - 1]`.
+    sources
+        Names, radars first.
+    match
+        How the (last) satellite's rates were matched; None where they were not.
+    flags
+        `UNMATCHED` where satellite rain stands as it came.
+    frames
+        Digests of the frames that took part.
+    """
+
+    rain_rate: Array
+    rain_source: NDArray[np.uint8]
+    sources: tuple[str, ...]
+    match: Match | None
+    flags: tuple[str, ...]
+    frames: tuple[str, ...]
+
+    def frame(self, grid: Grid, time: datetime) -> xr.Dataset:
+        """Return it as a canonical frame, with `rain_source` beside the rain rate."""
+        digest = hashlib.sha256("".join(self.frames).encode()).hexdigest()
+        frame = make_frame(self.rain_rate, grid, time, "fused", digest)
+        frame["rain_source"] = (("y", "x"), self.rain_source, source_attributes(self.sources))
+        return frame
+
+
+def source_attributes(sources: Sequence[str]) -> dict[str, object]:
+    """Return the CF flag attributes of a `rain_source` variable."""
+    return {
+        "long_name": "source of the rain rate",
+        "flag_values": np.arange(len(sources) + 1, dtype=np.uint8),
+        "flag_meanings": " ".join(("none", *sources)),
+        "grid_mapping": "crs",
+    }
+
+
+def fuse(
+    radars: Sequence[xr.Dataset],
+    satellites: Sequence[xr.Dataset],
+    grid: Grid,
+    time: datetime,
+    flow: Array | None = None,
+    options: FusionOptions | None = None,
+) -> Fused:
+    """Return what radars, and satellites where they do not see, show at `time` on `grid`.
+
+    Parameters
+    ----------
+    radars
+        Frames near `time`, several sources and times allowed, the region's favourite source first.
+    satellites
+        Frames before `time`, several allowed: all serve the match, the newest fills.
+    flow
+        (2, h, w) motion of the region, (dx, dy) in pixels of `grid` per five minutes, at any lower resolution
+        (`nowcast.motion`); None = nothing is advected.
+    """
+    options = options or FusionOptions()
+    radars = _nearest_each(radars, time, options.oldest_radar)
+    radar_names = tuple(dict.fromkeys(str(f.attrs["source"]) for f in radars))
+    names = tuple(dict.fromkeys((*radar_names, *(str(f.attrs["source"]) for f in satellites))))
+    rate, source = merge_radars(radars, grid, time, names, flow)
+    young = [f for f in satellites if timedelta(0) <= time - valid_time(f) <= options.oldest_satellite]
+    fresh = sorted(young, key=valid_time, reverse=True) if options.satellite else []
+    digests = tuple(str(f.attrs["digest"]) for f in [*radars, *fresh])
+    found, flags = None, []
+    for name in dict.fromkeys(str(f.attrs["source"]) for f in satellites):
+        moved = [to_time(f, grid, time, flow) for f in fresh if f.attrs["source"] == name]
+        if not moved or not np.isnan(rate).any():
+            continue
+        found = match((np.where(source > len(radar_names), np.nan, rate), satellite) for satellite in moved)
+        flags += [] if found else [UNMATCHED]
+        filled = feathered(rate, found(moved[0]) if found else moved[0], _pixels(options.feather_km, grid))
+        source = np.where(np.isnan(rate) & np.isfinite(filled), np.uint8(names.index(name) + 1), source)
+        rate = filled
+    return Fused(rate, source, names, found, tuple(dict.fromkeys(flags)), digests)
+
+
+def fused_frames(
+    radars: Sequence[xr.Dataset],
+    satellites: Sequence[xr.Dataset],
+    grid: Grid,
+    times: Sequence[datetime],
+    options: FusionOptions | None = None,
+) -> list[xr.Dataset]:
+    """Return one fused frame on `grid` for each of the times at which a radar has a frame, oldest first.
+
+    Parameters
+    ----------
+    radars, satellites
+        Of all the times, several sources allowed; motion comes from the merged radars alone.
+    times
+        Nominal times, oldest first (`nowcast.stack.nominal_times`).
+    """
+    exact = {time: [f for f in radars if abs(time - valid_time(f)) <= SAME_TIME] for time in times}
+    exact = {time: frames for time, frames in exact.items() if frames}
+    names = tuple(dict.fromkeys(str(f.attrs["source"]) for f in radars))
+    merged = [to_model(merge_radars(frames, grid, time, names)[0]) for time, frames in exact.items()]
+    flow = None
+    if len(merged) > 1:  # of times with radar alone: a frame that stood in for another would stand still
+        flow = motion(np.stack([values for values, _ in merged]), np.stack([mask for _, mask in merged]))
+    return [fuse(radars, satellites, grid, time, flow, options).frame(grid, time) for time in exact]
+
+
+def merge_radars(
+    frames: Sequence[xr.Dataset], grid: Grid, time: datetime, names: Sequence[str], flow: Array | None = None
+) -> tuple[Array, NDArray[np.uint8]]:
+    """Return (rain rate, source codes) of several radar frames: best quality, then nearest in time, then order.
+
+    Both (H, W); codes are positions in `names` from 1, 0 where no radar sees.
+    """
+    rate = np.full(grid.shape, np.nan, np.float32)
+    source = np.zeros(grid.shape, np.uint8)
+    best = np.full(grid.shape, -1, np.int32)
+    ranked = sorted(frames, key=lambda f: (abs(time - valid_time(f)), names.index(str(f.attrs["source"]))))
+    for frame in ranked:
+        values = to_time(frame, grid, time, flow)
+        score = np.rint(_quality(frame, grid) / QUALITY_STEP).astype(np.int32)
+        better = np.isfinite(values) & (score > best)
+        rate[better], best[better] = values[better], score[better]
+        source[better] = names.index(str(frame.attrs["source"])) + 1
+    return rate, source
+
+
+def _nearest_each(frames: Sequence[xr.Dataset], time: datetime, span: timedelta) -> list[xr.Dataset]:
+    """Return each source's frame nearest to `time`, of those within `span`, in the order of the sources."""
+    nearest: dict[str, xr.Dataset] = {}
+    for frame in frames:
+        known = nearest.get(name := str(frame.attrs["source"]))
+        if known is None or abs(time - valid_time(frame)) < abs(time - valid_time(known)):
+            nearest[name] = frame
+    return [frame for frame in nearest.values() if abs(time - valid_time(frame)) <= span]
+
+
+def _quality(frame: xr.Dataset, grid: Grid) -> Array:
+    if "quality" not in frame:
+        return np.full(grid.shape, UNSTATED_QUALITY, np.float32)
+    return np.nan_to_num(regrid_field(frame["quality"].values, grid_of(frame), grid))
+
+
+def to_time(frame: xr.Dataset, grid: Grid, time: datetime, flow: Array | None) -> Array:
+    """Return the frame's rain rate on `grid`, advected from its own time to `time`, (H, W)."""
+    values = regrid(frame, grid)
+    steps = (time - valid_time(frame)) / STEP
+    return values if flow is None or abs(steps) < 0.1 else advect(values, flow, steps)
+
+
+def advect(values: NDArray, flow: Array, steps: float) -> NDArray:
+    """Return a field moved by `steps` five-minute steps of the motion (negative: back), nearest pixel; NaN flows in.
+
+    Semi-Lagrangian with a midpoint, in sub-steps of at most one step, as forecasts are (`nowcast.models.advection`).
+
+    Parameters
+    ----------
+    values
+        (H, W), float with NaN for not seen, or uint8 codes with 0 for none.
+    flow
+        (2, h, w), (dx, dy) in pixels of `values` per step.
+    """
+    height, width = values.shape
+    full = [cv2.resize(component, (width, height), interpolation=cv2.INTER_LINEAR) for component in flow]
+    xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    x, y = xs.copy(), ys.copy()
+    count = max(1, int(np.ceil(abs(steps))))
+    share = np.float32(steps / count)
+    for _ in range(count):
+        half = [_bilinear(component, x, y) * (share / 2) for component in full]
+        middle = [_bilinear(component, x - half[0], y - half[1]) * share for component in full]
+        x, y = x - middle[0], y - middle[1]
+    border = np.nan if values.dtype.kind == "f" else NO_SOURCE
+    return cv2.remap(values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+
+
+def _bilinear(field: Array, x: Array, y: Array) -> Array:
+    return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def carry(rain_source: NDArray[np.uint8], flow: Array, leads: int) -> NDArray[np.uint8]:
+    """Return where the rain of each lead came from, (leads, H, W) codes: `rain_source` carried on by the motion.
+
+    As `advect` of 1 … `leads` steps, but each step goes on from the one before, at the motion's resolution.
+    """
+    height, width = rain_source.shape
+    columns, rows = _indices(flow.shape[1], flow.shape[2])
+    scale_y, scale_x = height / flow.shape[1], width / flow.shape[2]
+    dx, dy = flow[0] / np.float32(scale_x), flow[1] / np.float32(scale_y)
+    half_x, half_y = dx / np.float32(2), dy / np.float32(2)
+    xs, ys = _indices(height, width)
+    x, y = columns, rows
+    found = []
+    for _ in range(leads):
+        middle_x, middle_y = x - _bilinear(half_x, x, y), y - _bilinear(half_y, x, y)
+        x, y = x - _bilinear(dx, middle_x, middle_y), y - _bilinear(dy, middle_x, middle_y)
+        moved = [
+            cv2.resize(now - start, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(scale)
+            for now, start, scale in ((x, columns, scale_x), (y, rows, scale_y))
+        ]
+        found.append(cv2.remap(rain_source, xs + moved[0], ys + moved[1], cv2.INTER_NEAREST, borderValue=NO_SOURCE))
+    return np.stack(found)
+
+
+def _indices(height: int, width: int) -> tuple[Array, Array]:
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return x, y
+
+
+def feathered(radar: Array, filling: Array, reach: float) -> Array:
+    """Return `radar` with its NaN filled: within `reach` pixels of its edge, by what the radar shows there, fading out.
+
+    (H, W); what the radar sees is returned as it is.
+    """
+    hole = np.isnan(radar)
+    if reach <= 0 or hole.all():
+        return np.where(hole, filling, radar)
+    distance = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
+    near = _spread(radar, ~hole, reach / 2)
+    weight = np.clip(1 - distance / reach, 0, 1) ** 2
+    blended = np.where(np.isfinite(near), weight * np.nan_to_num(near) + (1 - weight) * filling, filling)
+    return np.where(hole, blended, radar).astype(np.float32)
+
+
+def _spread(values: Array, seen: NDArray[np.bool_], sigma: float) -> Array:
+    """Return a Gaussian mean of what is seen (normalised convolution), NaN far from it."""
+    total = cv2.GaussianBlur(np.where(seen, values, 0).astype(np.float32), (0, 0), sigma)
+    share = cv2.GaussianBlur(seen.astype(np.float32), (0, 0), sigma)
+    return np.divide(total, share, out=np.full(values.shape, np.nan, np.float32), where=share > 1e-3)
+
+
+def _pixels(kilometres: float, grid: Grid) -> float:
+    """Return a distance in cells of the grid, by its latitude where the grid is geographic."""
+    if grid.pyproj_crs.is_geographic:
+        return kilometres / (111.2 * grid.dy)
+    return kilometres * 1000 / (grid.dy * grid.pyproj_crs.axis_info[0].unit_conversion_factor)

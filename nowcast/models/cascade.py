@@ -1,0 +1,303 @@
+"""A learned STEPS: bands of the newest frame, each losing its memory along the trajectories and regaining it as noise.
+
+Bowler, Pierce and Seed (2006), QJRMS 132, 2127–2155, with three differences: bands are a pyramid of convolutions, the
+noise of a place has the amplitude that the rain has there, and every parameter is a fitted table plus what a small
+network reads from the last frames, all fitted under the score itself.
+
+Rain is a latent level here: 1 + log10(mm/h), so 0.1 mm/h is 0, 1 mm/h is 1, 100 mm/h is 3; dry is one level below 0.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nowcast.models.advection import Trajectories, advect, base_grid, sample
+from nowcast.models.context import Context
+from nowcast.models.matching import Matching
+from nowcast.models.pyramid import LEVELS, Halve, Pyramid, double
+from nowcast.models.spec import FRAMES, LEADS, NoiseSpec
+
+DRY = -0.2
+"""Latent level of dry: 0.06 mm/h."""
+HIGHEST = 3.7
+"""Latent level of the strongest rain, 500 mm/h."""
+NOISE_DIVISOR = 2
+TERMS, KINDS = 2, 4
+GROWTH = 0.15
+"""Each parameter is a polynomial of log lead with this many coefficients."""
+
+
+def to_latent(values: Tensor) -> Tensor:
+    """Return latent levels of model-space values."""
+    return torch.where(values >= 0.0039, values * 3.81 - 0.015, torch.full_like(values, DRY))
+
+
+def latent_to_rate(level: Tensor) -> Tensor:
+    """Return mm/h of latent levels, 0 below 0.1 mm/h."""
+    rate = torch.exp((level.clamp(max=HIGHEST) - 1) * math.log(10))
+    return torch.where(level > 0, rate, torch.zeros_like(rate))
+
+
+def latent_to_model(level: Tensor) -> Tensor:
+    """Return model-space values of latent levels, 0 below 0.1 mm/h."""
+    values = ((level + 0.015) / 3.81).clamp(max=1)
+    return torch.where(level > 0, values, torch.zeros_like(values))
+
+
+@dataclass
+class Prepared:
+    """What a forecast needs and no lead changes. B batch, M members; band l is (B, ·, H/2^l, W/2^l)."""
+
+    bands: list[Tensor]
+    change: list[Tensor]
+    shaped: list[Tensor]
+    parameters: list[Tensor]
+    displacements: list[Tensor]
+    drift: Tensor
+    exceeded: Tensor
+    seen: Tensor
+    growth: Tensor | None
+
+
+class Cascade(nn.Module):
+    """The latent ensemble of one region.
+
+    Parameters
+    ----------
+    members, leads
+        Size of the ensemble, number of five-minute leads.
+    width
+        Channels of the network that adjusts the tables per place; 0 for the tables alone.
+    """
+
+    haar: Tensor
+
+    def __init__(self, members: int = 24, leads: int = LEADS, width: int = 0, residual: bool = False) -> None:
+        super().__init__()
+        self.leads, self.members, self.residual = leads, members, residual
+        self.noise = NoiseSpec(members, 1, NOISE_DIVISOR)
+        self.pyramid, self.halve, self.matching = Pyramid(), Halve(), Matching()
+        self.trajectories = Trajectories(max(leads, FRAMES - 1))
+        self.memory = nn.Parameter(
+            torch.tensor([[0.1, 0.7], [-0.4, 0.7], [-0.7, 0.6], [-1.1, 0.8], [-1.9, 1.0], [-2.9, 1.2]])
+        )
+        self.amplitude = nn.Parameter(
+            torch.tensor([[-0.5, 0.0], [-0.2, 0.3], [-0.4, 0.0], [-0.2, -0.1], [0.0, 0.0], [0.3, 0.4]])
+        )
+        self.growth = nn.Parameter(
+            torch.tensor([[0.5, 0.1], [0.3, 0.1], [0.1, 0.0], [-0.1, -0.1], [-0.2, -0.1], [-0.2, -0.1]])
+        )
+        self.trend = nn.Parameter(
+            torch.tensor([[0.3, 0.1], [0.4, 0.0], [0.5, 0.0], [0.7, 0.1], [0.9, 0.1], [1.0, 0.2]])
+        )
+        self.borrow = nn.Parameter(torch.full((LEVELS,), -2.0))
+        self.wander = nn.Parameter(torch.tensor([-0.7, -1.0, -3.0]))
+        self.context = Context(width, KINDS * LEVELS * TERMS + (TERMS if residual else 0)) if width else None
+        self.usual = nn.Parameter(torch.tensor([-0.1, -0.8, -1.5, -2.5, -3.3, -5.0]))
+        self.heed = nn.Parameter(torch.full((LEVELS,), 0.2))
+        haar = torch.tensor([[[[1.0, -1.0], [1.0, -1.0]]], [[[1.0, 1.0], [-1.0, -1.0]]]]) / 2
+        self.register_buffer("haar", haar, persistent=False)
+
+    # ---- what no lead changes -------------------------------------------------------------------------------------
+
+    def prepare(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor) -> Prepared:
+        """Decompose, measure and read the parameters; `noise` (B, M, 1, H/2, W/2)."""
+        level = to_latent(stack)
+        newest, seen = level[:, -1:], mask[:, -1:]
+        bands = self.pyramid(newest, seen, DRY)
+        displacements = self.trajectories(motion)
+        aligned = align(level - DRY, mask, displacements)
+        change = [now - then for now, then in zip(bands, self.pyramid(_before(aligned) + DRY, seen, DRY), strict=True)]
+        events = self._lasting(bands, change, mask)
+        adjust = self.context(aligned) if self.context is not None else None
+        growth = None
+        if self.residual and adjust is not None:
+            growth = GROWTH * _resize(adjust[:, -TERMS:], newest)
+        scales = self._scales(bands)
+        eddies = self.noise_bands(noise[:, :, 0])
+        shaped = [a * n for a, n in zip(scales[1:], eddies, strict=True)]
+        return Prepared(
+            bands,
+            change,
+            shaped,
+            self._coefficients(bands, adjust, events),
+            displacements,
+            self.drift(noise[:, :, 0], motion),
+            self.matching.exceeded(newest, seen),
+            seen,
+            growth,
+        )
+
+    def _scales(self, bands: list[Tensor]) -> list[Tensor]:
+        """Return the local standard deviation of each band, with a share of the next coarser one's."""
+        squares = [self._spread(band * band, min(2, LEVELS - 1 - index)) for index, band in enumerate(bands[:-1])]
+        squares.append(self.halve(squares[-1]))
+        found = [squares[-1]]
+        for index in range(LEVELS - 2, -1, -1):
+            share = torch.sigmoid(self.borrow[index])
+            found.append((1 - share) * squares[index] + share * double(found[-1], squares[index]))
+        return [torch.sqrt(f + 1e-6) for f in found[::-1]]
+
+    def _spread(self, field: Tensor, octaves: int) -> Tensor:
+        """Return a blur over some 2^octaves pixels that stays at the field's resolution."""
+        coarse, one = field, torch.ones_like(field)
+        for _ in range(octaves):
+            coarse, one = self.halve(coarse), self.halve(one)
+        return double(coarse / one, field)
+
+    def noise_bands(self, noise: Tensor) -> list[Tensor]:
+        """Return bands 1 … of (B, M, H/2, W/2) white noise, mean 0 and variance 1 over the members at every pixel."""
+        fields = [noise]
+        for _ in range(LEVELS - 2):
+            fields.append(self.halve(fields[-1]))
+        bands = [fine - double(coarse, fine) for fine, coarse in itertools.pairwise(fields)] + [fields[-1]]
+        return [self._standard(band) for band in bands]
+
+    @staticmethod
+    def _standard(band: Tensor) -> Tensor:
+        centred = band - band.mean(1, keepdim=True)
+        return centred * torch.rsqrt((centred * centred).mean(1, keepdim=True) + 1e-8)
+
+    def drift(self, noise: Tensor, motion: Tensor) -> Tensor:
+        """Return each member's error of motion (B, M, 2) in pixels after one step, from the noise's fine slopes."""
+        batch, members, height, width = noise.shape
+        fine = F.conv2d(noise.reshape(batch * members, 1, height, width), self.haar, stride=2)
+        unit = self._standard(fine.reshape(batch, members, 2, -1).mean(-1) * 1e3)
+        speed = torch.sqrt((motion * motion).sum(1).mean((1, 2)) + 1e-6)
+        return unit * (torch.exp(self.wander[0]) + torch.exp(self.wander[2]) * speed)[:, None, None]
+
+    # ---- parameters -----------------------------------------------------------------------------------------------
+
+    def _coefficients(self, bands: list[Tensor], adjust: Tensor | None, events: list[Tensor]) -> list[Tensor]:
+        """Return (B, KINDS·TERMS, ·, ·) per band: memory, amplitude, growth, trend."""
+        tables = torch.cat((self.memory, self.amplitude, self.growth, self.trend), 1)[:, :, None, None]
+        if adjust is None:
+            return [row[None] + event for row, event in zip(tables, events, strict=True)]
+        own = torch.split(adjust[:, : KINDS * TERMS * LEVELS], KINDS * TERMS, 1)
+        return [_resize(a, b) + row[None] + e for a, b, row, e in zip(own, bands, tables, events, strict=True)]
+
+    def _lasting(self, bands: list[Tensor], change: list[Tensor], mask: Tensor) -> list[Tensor]:
+        """Return what this event's own change of late adds to the memory of each band, (B, KINDS·TERMS, 1, 1).
+
+        The measure is the log share of a band's variance that has changed; it counts as far as earlier frames
+        were seen.
+        """
+        known = mask[:, :-1].amax(1, keepdim=True).mean((2, 3), keepdim=True)
+        found = []
+        for index, (band, moved) in enumerate(zip(bands, change, strict=True)):
+            swing = band - band.mean((2, 3), keepdim=True)
+            share = ((moved * moved).mean((2, 3), keepdim=True) + 1e-7) / (
+                (swing * swing).mean((2, 3), keepdim=True) + 1e-5
+            )
+            unusual = (torch.log(share) - self.usual[index]).clamp(-2, 2) * known
+            found.append(torch.cat((unusual * self.heed[index], unusual.expand(-1, KINDS * TERMS - 1, -1, -1) * 0), 1))
+        return found
+
+    @staticmethod
+    def polynomial(coefficients: Tensor, time: Tensor) -> Tensor:
+        """Return the value at log leads (N, 1, 1, 1) of (N, terms, ·, ·) coefficients, (N, 1, ·, ·)."""
+        value = coefficients[:, :1]
+        for power in range(1, coefficients.shape[1]):
+            value = value + coefficients[:, power : power + 1] * time**power
+        return value
+
+    # ---- leads ----------------------------------------------------------------------------------------------------
+
+    def member_levels(self, ready: Prepared, lead: int) -> Tensor:
+        """Return the latent members (B, M, H, W) at a lead (0 is 5 min)."""
+        return self.levels_at(ready, [lead])
+
+    def levels_at(self, ready: Prepared, leads: list[int]) -> Tensor:
+        """Return the latent members (B·len(leads), M, H, W), the leads of a sample after each other."""
+        each = Leads(leads, ready)
+        known = self._evolve(each, ready, LEVELS - 1, None)
+        fresh: Tensor | None = None
+        for index in range(LEVELS - 2, -1, -1):
+            fresh = self._renew(each, ready, index + 1, fresh)
+            known = self._evolve(each, ready, index, known)
+        whole = known + double(fresh, known)  # type: ignore[arg-type]
+        seen, exceeded = each(ready.seen), each(ready.exceeded)
+        whole = self.matching.apply(whole, self.matching.positions(whole, seen, exceeded))
+        if ready.growth is not None:
+            whole = whole + self.polynomial(each(ready.growth), each.time)
+        return self._carry(whole, each, ready)
+
+    def _memory(self, each: "Leads", ready: Prepared, index: int) -> Tensor:
+        return torch.exp(-torch.exp(self.polynomial(each(ready.parameters[index][:, :TERMS]), each.time)))
+
+    def _evolve(self, each: "Leads", ready: Prepared, index: int, known: Tensor | None) -> Tensor:
+        """Return what is left of the bands from the coarsest down to `index`, (N, 1, ·, ·)."""
+        parameters = each(ready.parameters[index][:, 2 * TERMS :])
+        gain = torch.exp(self.polynomial(parameters[:, :TERMS], each.time))
+        trend = torch.tanh(self.polynomial(parameters[:, TERMS:], each.time))
+        band = each(ready.bands[index]) + trend * each(ready.change[index])
+        kept = self._memory(each, ready, index) * gain
+        return DRY + (band - DRY) * kept if known is None else double(known, band) + band * kept
+
+    def _renew(self, each: "Leads", ready: Prepared, index: int, fresh: Tensor | None) -> Tensor:
+        """Return the noise of the bands from the coarsest down to `index`, (N, M, ·, ·)."""
+        memory = self._memory(each, ready, index)
+        amplitude = self.polynomial(each(ready.parameters[index][:, TERMS : 2 * TERMS]), each.time)
+        eddy = each(ready.shaped[index - 1]) * (torch.sqrt(1 - memory * memory + 1e-6) * torch.exp(amplitude))
+        return eddy if fresh is None else double(fresh, eddy) + eddy
+
+    def _carry(self, whole: Tensor, each: "Leads", ready: Prepared) -> Tensor:
+        """Move (N, M, H, W) along each member's own trajectories."""
+        members, height, width = whole.shape[1:]
+        drift = each(ready.drift) * each.steps ** torch.sigmoid(self.wander[1] + 2.0)
+        shift = torch.stack((drift[..., 0] * (2.0 / width), drift[..., 1] * (2.0 / height)), -1)[..., None, None]
+        full = F.interpolate(each.path, size=(height, width), mode="bilinear", align_corners=False)
+        positions = ((base_grid(height, width, whole) + full)[:, None] + shift).reshape(-1, 2, height, width)
+        moved = sample((whole - DRY).reshape(-1, 1, height, width), positions, "zeros") + DRY
+        return moved.reshape(-1, members, height, width)
+
+
+class Leads:
+    """Some leads of every sample as one batch of N = B·K: `each(field)` repeats (B, …) for them."""
+
+    def __init__(self, leads: list[int], ready: Prepared) -> None:
+        self.count = len(leads)
+        batch, like = ready.seen.shape[0], ready.seen
+        hours = torch.tensor([math.log((lead + 1) / 6) for lead in leads], dtype=torch.float32, device=like.device)
+        steps = torch.tensor([lead + 1.0 for lead in leads], device=like.device)
+        self.time = hours[None].expand(batch, -1).reshape(-1, 1, 1, 1)
+        self.steps = steps[None].expand(batch, -1).reshape(-1, 1, 1)
+        paths = torch.stack([ready.displacements[lead] for lead in leads], 1)
+        self.path = paths.reshape(-1, *paths.shape[2:])
+
+    def __call__(self, field: Tensor) -> Tensor:
+        """Return (B·K, …), the leads of a sample after each other."""
+        if self.count == 1:
+            return field
+        shape = field.shape[1:]
+        return field[:, None].expand(-1, self.count, *shape).reshape(-1, *shape)
+
+
+def _resize(field: Tensor, like: Tensor) -> Tensor:
+    while field.shape[-1] > like.shape[-1]:
+        field = F.avg_pool2d(field, 2)
+    return field if field.shape[-1] == like.shape[-1] else double(field, like)
+
+
+def align(level: Tensor, mask: Tensor, displacements: list[Tensor]) -> list[Tensor]:
+    """Move (B, T, H, W) frames onto the newest: level and mask (B, 2, H, W) of each, newest first."""
+    found = []
+    for back in range(level.shape[1]):
+        index = level.shape[1] - 1 - back
+        seen = mask[:, index : index + 1]
+        pair = torch.cat((level[:, index : index + 1] * seen, seen), 1)
+        found.append(pair if back == 0 else advect(pair, displacements[back - 1]))
+    return found
+
+
+def _before(aligned: list[Tensor]) -> Tensor:
+    """Return the mean of the earlier frames, the nearest most; the newest where they saw nothing."""
+    weights = [2.0**-back for back in range(len(aligned))]
+    total = sum((w * a[:, 1:] for w, a in zip(weights[1:], aligned[1:], strict=True)), torch.zeros(()))
+    value = sum((w * a[:, :1] for w, a in zip(weights[1:], aligned[1:], strict=True)), torch.zeros(()))
+    whole = (total / sum(weights[1:])).clamp(max=1)
+    return whole * value / (total + 1e-4) + (1 - whole) * aligned[0][:, :1]

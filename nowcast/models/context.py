@@ -1,0 +1,47 @@
+"""What the last frames say about this place: how well the rain keeps its shape, whether it grows or decays.
+
+The frames are moved along their trajectories onto the newest one, so that what differs between them is the
+evolution of the rain itself.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BOUND = 0.6
+"""No parameter moves further from its table than this."""
+
+
+def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Return convolution, BatchNorm and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Context(nn.Module):
+    """T aligned frames → bounded adjustments (B, outputs, H/8, W/8)."""
+
+    def __init__(self, width: int, outputs: int, frames: int = 4) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2 * frames * 16, width, 1), nn.ReLU(inplace=True))
+        self.down = nn.Sequential(block(width, width), block(width, 2 * width, 2))
+        self.deep = nn.Sequential(
+            block(2 * width, 2 * width),
+            block(2 * width, 2 * width, 1, 2),
+            block(2 * width, 2 * width, 1, 4),
+            block(2 * width, 2 * width, 1, 8),
+        )
+        self.read = nn.Conv2d(2 * width, outputs, 1)
+        nn.init.zeros_(self.read.weight)
+        if self.read.bias is not None:
+            nn.init.zeros_(self.read.bias)
+
+    def forward(self, aligned: list[Tensor]) -> Tensor:
+        """Return adjustments within ± BOUND; frames (B, 2, H, W) of level above dry and mask, newest first."""
+        newest = aligned[0]
+        changes = [torch.cat((a[:, :1] - newest[:, :1] * a[:, 1:], a[:, 1:]), 1) for a in aligned[1:]]
+        start = self.stem(F.pixel_unshuffle(torch.cat([newest, *changes], 1), 4))
+        return BOUND * torch.tanh(self.read(self.deep(self.down(start))))

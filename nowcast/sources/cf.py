@@ -1,0 +1,146 @@
+"""Generic CF NetCDF: one rain-rate field at one time, on a 1-D `y`/`x` or latitude/longitude grid.
+
+The variable is found by standard name, its unit converted, its grid taken from `grid_mapping` (or WGS 84 where the
+coordinates are latitude and longitude), its `_FillValue` becomes NaN. Rows are turned so that the first is north.
+The helpers here serve the other NetCDF sources too.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pyproj import CRS
+
+from nowcast.errors import UnreadableFile, WrongTime
+from nowcast.frame import make_frame
+from nowcast.grid import WGS84, Grid
+from nowcast.sources.base import ENDS
+from nowcast.sources.guard import NETCDF, check_shape, open_netcdf
+
+STANDARD_NAMES = ("rainfall_rate", "lwe_precipitation_rate", "precipitation_flux", "rainfall_flux")
+TO_MM_PER_HOUR = {
+    "mm h-1": 1.0,
+    "mm/h": 1.0,
+    "mm/hr": 1.0,
+    "mm hr-1": 1.0,
+    "kg m-2 h-1": 1.0,
+    "kg m-2 s-1": 3600.0,
+    "mm s-1": 3600.0,
+    "m s-1": 3.6e6,
+}
+
+
+class CfSource:
+    """Any CF NetCDF rain rate; the time is taken as the end of its interval."""
+
+    name = "cf"
+    satellite = False
+    time_marks = ENDS
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Tell NetCDF by its suffix and the signature of classic or HDF5 files."""
+        return path.suffix in {".nc", ".nc4", ".cdf"} and head.startswith(NETCDF)
+
+    def read(self, path: Path) -> xr.Dataset:
+        """Return the frame; see `nowcast.sources.base.Source`."""
+        with open_netcdf(path) as dataset:
+            field = _rain_variable(dataset, path)
+            unit = str(field.attrs.get("units", "")).strip()
+            if unit not in TO_MM_PER_HOUR:
+                raise UnreadableFile(
+                    f"{path}: unit {unit!r} of {field.name} is none of {', '.join(TO_MM_PER_HOUR)}; convert it"
+                )
+            time = one_time(dataset, field, path)
+            y_name = str(field.squeeze(drop=True).dims[0])
+            grid, values = grid_and_rows(dataset, field, crs_of(dataset, field, y_name, path), path)
+            minutes = float(dataset.attrs.get("accumulation_minutes", 0.0))
+        return make_frame(
+            values * np.float32(TO_MM_PER_HOUR[unit]), grid, time, self.name, accumulation_minutes=minutes
+        )
+
+
+def _rain_variable(dataset: xr.Dataset, path: Path) -> xr.DataArray:
+    for name in STANDARD_NAMES:
+        for variable in dataset.data_vars.values():
+            if variable.attrs.get("standard_name") == name and variable.ndim >= 2:
+                return variable
+    raise UnreadableFile(
+        f"{path}: no variable with standard_name {' / '.join(STANDARD_NAMES)},"
+        f" only {', '.join(map(str, dataset.data_vars))};"
+        " set the standard_name of the rain rate"
+    )
+
+
+def one_time(
+    dataset: xr.Dataset, field: xr.DataArray, path: Path, names: tuple[str, ...] = ("valid_time", "time")
+) -> datetime:
+    """Return the file's one time, aware UTC, or raise `WrongTime` or `UnreadableFile` (for several)."""
+    for name in names:
+        if name in field.coords or name in dataset.variables:
+            values = np.ravel(dataset[name].values)
+            if len(values) != 1:
+                raise UnreadableFile(f"{path}: holds {len(values)} times; write one file per time (cdo splitsel,1)")
+            if not np.issubdtype(values.dtype, np.datetime64) or np.isnat(values[0]):
+                raise WrongTime(
+                    f"{path}: {name}={values[0]!r} is no time; give CF units such as 'seconds since 1970-01-01'"
+                )
+            return datetime.fromtimestamp(int(values[0].astype("datetime64[s]").astype(np.int64)), UTC)
+    raise WrongTime(f"{path}: no coordinate {' or '.join(names)}; add one")
+
+
+def grid_and_rows(
+    dataset: xr.Dataset, field: xr.DataArray, crs: str, path: Path, scale: float = 0.0
+) -> tuple[Grid, NDArray[np.float32]]:
+    """Return the grid of a field's 1-D coordinates and its values, north first; kilometres become metres.
+
+    Parameters
+    ----------
+    scale
+        Factor from coordinate units to units of `crs`; 0 = as the coordinate's units say.
+    """
+    field = field.squeeze(drop=True)
+    if field.ndim != 2:
+        raise UnreadableFile(f"{path}: {field.name} has dims {field.dims} after dropping single ones; give two")
+    check_shape(path, *field.shape)
+    y_name, x_name = (str(d) for d in field.dims)
+    if y_name not in dataset.variables or x_name not in dataset.variables:
+        raise UnreadableFile(f"{path}: no 1-D coordinates {y_name} and {x_name}; regrid the file or describe its grid")
+    y, x = (_axis(dataset[name], crs, scale) for name in (y_name, x_name))
+    values = np.asarray(field.values, dtype=np.float32)
+    if y[0] < y[-1]:
+        y, values = y[::-1], values[::-1]
+    try:
+        return Grid.of(crs, x, y), values
+    except ValueError as error:
+        raise UnreadableFile(f"{path}: {error}; regrid the file") from error
+
+
+def north_first(dataset: xr.Dataset, field: xr.DataArray) -> NDArray:
+    """Return the field's values, (H, W), with the northernmost row first: for fields beside the rain rate."""
+    field = field.squeeze(drop=True)
+    y = dataset[str(field.dims[0])].values
+    return np.asarray(field.values[::-1] if y[0] < y[-1] else field.values)
+
+
+def _axis(coordinate: xr.DataArray, crs: str, scale: float) -> NDArray[np.float64]:
+    values = coordinate.values.astype(np.float64)
+    if scale:
+        return values * scale
+    if coordinate.attrs.get("units") in {"km", "kilometre", "kilometer"}:
+        return values * (1000.0 / CRS.from_user_input(crs).axis_info[0].unit_conversion_factor)
+    return values
+
+
+def crs_of(dataset: xr.Dataset, field: xr.DataArray, y_name: str, path: Path) -> str:
+    """Return the CRS (WKT) of the field's grid mapping, in metres; WGS 84 where coordinates are degrees."""
+    mapping = field.attrs.get("grid_mapping") or field.encoding.get("grid_mapping")
+    if mapping and mapping in dataset.variables:
+        attributes = dataset[mapping].attrs
+        return str(attributes["crs_wkt"]) if "crs_wkt" in attributes else CRS.from_cf(attributes).to_wkt()
+    if str(dataset[y_name].attrs.get("units", "")).startswith("degree"):
+        return WGS84
+    raise UnreadableFile(
+        f"{path}: {field.name} names no grid_mapping and {y_name} is not in degrees; add a grid mapping"
+    )

@@ -1,0 +1,217 @@
+"""ODIM HDF5 composites, versions 2.0 to 2.4: rain rate (RATE), accumulation (ACRR) or reflectivity (DBZH and kin).
+
+EUMETNET OPERA weather radar information model (ODIM_H5). `what` attributes moved between versions: 2.0 keeps the
+quantity with `datasetN`, later ones with `datasetN/dataM`; both are looked up, the inner first. `nodata` is not
+seen, `undetect` is dry. Corners are geographic positions of outer cell edges on the projection's own figure of the
+earth, so no datum shift.
+
+Times: RATE and reflectivity carry the nominal time of the product; ACRR carries the end of its interval.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from pyproj import CRS, Proj
+
+from nowcast.errors import UnreadableFile
+from nowcast.frame import make_frame
+from nowcast.grid import Grid
+from nowcast.sources.base import ENDS, INSTANT, MARSHALL_PALMER, ZR, named
+from nowcast.sources.guard import HDF5, check_shape, open_hdf5
+
+REFLECTIVITY = ("DBZH", "DBZ", "TH", "DBZV", "TV")
+QUANTITIES = ("RATE", "ACRR", *REFLECTIVITY)
+"""In order of preference when a file holds several."""
+ROWS_AT_ONCE = 256
+SUFFIXES = (".h5", ".hdf", ".hdf5", "-hd5")
+
+
+@dataclass(frozen=True)
+class OdimSource:
+    """ODIM composites whose name matches `patterns` (any, where there are none).
+
+    Attributes
+    ----------
+    quantity
+        Read this one alone; empty = the first of `QUANTITIES` that the file holds.
+    zr
+        Used for reflectivity where the file itself states none (`how/zr_a`, `how/zr_b`).
+    """
+
+    name: str = "odim"
+    patterns: tuple[str, ...] = ()
+    quantity: str = ""
+    zr: ZR = MARSHALL_PALMER
+    satellite: bool = False
+
+    @property
+    def time_marks(self) -> str:
+        """ACRR: end of its interval; else the instant."""
+        return ENDS if self.quantity == "ACRR" else INSTANT
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Tell by HDF5's signature and the name."""
+        if self.patterns:
+            return head.startswith(HDF5) and named(path, self.patterns)
+        return head.startswith(HDF5) and path.name.endswith(SUFFIXES)
+
+    def read(self, path: Path) -> xr.Dataset:
+        """Return the frame; see `nowcast.sources.base.Source`."""
+        with open_hdf5(path) as file:
+            if not _text(file.attrs.get("Conventions", "")).startswith("ODIM_H5"):
+                raise UnreadableFile(f"{path}: HDF5 without Conventions = ODIM_H5; name the source that it is")
+            dataset, data = self._choose(file, path)
+            what = _What(data, dataset, file)
+            grid = _grid(file, dataset, path)
+            values, undetected = _decode(data["data"], what)
+            quality = _quality(data, dataset, file)
+            time, minutes = _time(what, path)
+            if what.text("quantity") in REFLECTIVITY:
+                values = _zr(data, dataset, self.zr).rate(values)
+        values[undetected] = 0
+        if minutes:
+            values *= np.float32(60 / minutes)
+        return make_frame(values, grid, time, self.name, accumulation_minutes=minutes, quality=quality)
+
+    def _choose(self, file: h5py.File, path: Path) -> tuple[h5py.Group, h5py.Group]:
+        found: dict[str, tuple[h5py.Group, h5py.Group]] = {}
+        for dataset in _numbered(file, "dataset"):
+            for data in _numbered(dataset, "data"):
+                found.setdefault(_What(data, dataset, file).text("quantity"), (dataset, data))
+        for quantity in (self.quantity,) if self.quantity else QUANTITIES:
+            if quantity in found:
+                return found[quantity]
+        raise UnreadableFile(
+            f"{path}: holds {', '.join(found) or 'no data'}, none of"
+            f" {self.quantity or ', '.join(QUANTITIES)}; give a rain or reflectivity product"
+        )
+
+
+class _What:
+    """The `what` attributes that hold for a data group: the innermost that states one wins."""
+
+    def __init__(self, *groups: h5py.Group) -> None:
+        self._levels = [group["what"].attrs for group in groups if "what" in group]
+
+    def get(self, key: str) -> Any:  # noqa: ANN401
+        """Return the attribute, or None."""
+        return next((level[key] for level in self._levels if key in level), None)
+
+    def text(self, key: str) -> str:
+        """Return the attribute as text, empty where there is none."""
+        return _text(value) if (value := self.get(key)) is not None else ""
+
+    def number(self, key: str, default: float) -> float:
+        """Return the attribute as a number."""
+        return float(np.ravel(value)[0]) if (value := self.get(key)) is not None else default
+
+
+def _text(value: object) -> str:
+    item = np.ravel(np.asarray(value))[0]
+    return item.decode("ascii", "replace").rstrip("\0") if isinstance(item, bytes) else str(item)
+
+
+def _numbered(group: h5py.Group, prefix: str) -> Iterator[h5py.Group]:
+    number = 1
+    while (name := f"{prefix}{number}") in group:
+        yield group[name]
+        number += 1
+
+
+def _decode(data: h5py.Dataset, what: _What) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return (values, undetected): NaN where `nodata`, which wins where a file gives both the same code."""
+    check_shape(Path(data.file.filename), *data.shape)
+    values, undetected = np.empty(data.shape, np.float32), np.empty(data.shape, bool)
+    gain, offset = np.float32(what.number("gain", 1.0)), np.float32(what.number("offset", 0.0))
+    undetect, nodata = what.number("undetect", np.nan), what.number("nodata", np.nan)
+    rows = (data.chunks or (ROWS_AT_ONCE,))[0]
+    for start in range(0, len(values), rows):  # OPERA stores doubles: as a whole they take more than the frame
+        codes = data[start : start + rows]
+        block = codes.astype(np.float32) * gain + offset
+        unseen = (codes == nodata) | ~np.isfinite(codes)
+        block[unseen] = np.nan
+        values[start : start + rows] = block
+        undetected[start : start + rows] = (codes == undetect) & ~unseen
+    return values, undetected
+
+
+def _quality(data: h5py.Group, dataset: h5py.Group, file: h5py.File) -> NDArray[np.float32] | None:
+    """Return the first quality field, 0 … 1: `qualityN` beside or above the data, or a whole dataset of QIND (2.0)."""
+    for level in (data, dataset):
+        for quality in _numbered(level, "quality"):
+            return _unit(quality["data"], _What(quality))
+    for other in _numbered(file, "dataset"):
+        for candidate in _numbered(other, "data"):
+            what = _What(candidate, other)
+            if what.text("quantity") == "QIND":
+                return _unit(candidate["data"], what)
+    return None
+
+
+def _unit(data: h5py.Dataset, what: _What) -> NDArray[np.float32]:
+    values, undetected = _decode(data, what)
+    values[undetected] = np.nan
+    values[(values < 0) | (values > 1)] = np.nan
+    return values
+
+
+def _zr(data: h5py.Group, dataset: h5py.Group, default: ZR) -> ZR:
+    for level in (data, dataset):
+        attributes = level["how"].attrs if "how" in level else {}
+        if "zr_a" in attributes and "zr_b" in attributes:
+            return ZR(float(np.ravel(attributes["zr_a"])[0]), float(np.ravel(attributes["zr_b"])[0]))
+    return default
+
+
+def _time(what: _What, path: Path) -> tuple[datetime, float]:
+    """Return (valid time, accumulation in minutes)."""
+    if what.text("quantity") != "ACRR":
+        return _stamp(what.text("date"), what.text("time")), 0.0
+    start = _stamp(what.text("startdate"), what.text("starttime"))
+    end = _stamp(what.text("enddate"), what.text("endtime"))
+    minutes = (end - start).total_seconds() / 60
+    if minutes <= 0:
+        raise UnreadableFile(f"{path}: accumulation from {start} to {end} lasts {minutes} min; fetch it again")
+    return end, minutes
+
+
+def _stamp(date: str, time: str) -> datetime:
+    return datetime.strptime(date + time[:6], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+
+
+def _grid(file: h5py.File, dataset: h5py.Group, path: Path) -> Grid:
+    where = (dataset if "where" in dataset else file)["where"].attrs
+    if "projdef" not in where:
+        raise UnreadableFile(f"{path}: where/projdef is missing, so this is no composite; give a composite")
+    number = {key: float(np.ravel(where[key])[0]) for key in ("xscale", "yscale", "xsize", "ysize", "LL_lon", "LL_lat")}
+    height, width = int(number["ysize"]), int(number["xsize"])
+    check_shape(path, height, width)
+    projdef = _text(where["projdef"]).replace("+units=km", "+units=m")
+    left, bottom = number["LL_lon"], number["LL_lat"]
+    if not CRS.from_user_input(projdef).is_geographic:
+        left, bottom = Proj(projdef)(left, bottom)
+    dx, dy = number["xscale"], number["yscale"]
+    return Grid(
+        crs=f"{projdef} +type=crs" if projdef.startswith("+") else projdef,
+        x0=_near(left, dx) + dx / 2,
+        y0=_near(bottom, dy) + dy * (height - 0.5),
+        dx=dx,
+        dy=dy,
+        height=height,
+        width=width,
+    )
+
+
+def _near(edge: float, size: float) -> float:
+    """Return `edge` on the nearest multiple of a hundredth of a cell.
+
+    Corners are rounded to 1e-4 degrees in some files and not in others of the same source (OPERA 2018 and 2024: 2 m).
+    """
+    return round(edge / (size / 100)) * (size / 100)

@@ -1,0 +1,1 @@
+"""The store: tables, codec and repository over SQLite or PostgreSQL, by the same code."""

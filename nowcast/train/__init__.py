@@ -1,0 +1,1 @@
+"""Training as a product: samples, losses and the loop that fits a cascade. Imports torch."""

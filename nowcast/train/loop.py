@@ -1,0 +1,251 @@
+"""Training: the tables and the network of a cascade, fitted together under the score. Resumable and seeded.
+
+A checkpoint holds all that the next step depends on (weights, averages, optimizer, both random states), so a run that
+was stopped and resumed takes the steps that it would have taken. The averaged weights are what training gives.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nowcast.models.advection import advect
+from nowcast.models.cascade import DRY, Cascade, latent_to_rate
+from nowcast.models.pyramid import Halve
+from nowcast.train.data import Augment, Batch, Sampler, Sequence, read
+from nowcast.train.losses import loss_of_lead, spectrum_gap
+
+Log = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run; the defaults gave the weights in the repository.
+
+    Attributes
+    ----------
+    data, exclude
+        Folder of sequences (npz, NetCDF, Zarr) and the names not to be used: validation, tests, an event left out.
+    width
+        Channels of the context network; 0 fits the tables alone.
+    start
+        Weights (safetensors) to start from: fine-tuning on a region's own archive.
+    steps, seconds
+        End of the run, whichever comes first; the learning rate falls along a cosine to it.
+    """
+
+    data: str
+    out: str
+    exclude: tuple[str, ...] = ()
+    width: int = 24
+    residual: bool = False
+    start: str | None = None
+    steps: int = 3000
+    seconds: float | None = None
+    size: int = 512
+    batch: int = 1
+    members: int = 8
+    leads: int = 3
+    table_rate: float = 2e-2
+    network_rate: float = 1.5e-3
+    spectrum: float = 0.02
+    average: float = 0.99
+    mixed: bool = False
+    every: int = 200
+    seed: int = 0
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    augment: Augment = field(default_factory=Augment)
+
+    @classmethod
+    def from_json(cls, path: Path) -> "TrainConfig":
+        """Read a configuration file: the attributes as JSON; what is not there keeps its default."""
+        values = json.loads(path.read_text())
+        augment = Augment(**values.pop("augment", {}))
+        return cls(**{**values, "exclude": tuple(values.get("exclude", ()))}, augment=augment)
+
+
+class Trainer:
+    """A run: `step()` until `done`, `save()` at any time."""
+
+    def __init__(self, config: TrainConfig, sequences: list[Sequence]) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.done_steps, self.spent = config, 0, 0.0
+        self.device = torch.device(config.device)
+        self.sampler = Sampler(sequences, config.size, self.device, config.seed, config.augment)
+        self.model = Cascade(config.members, width=config.width, residual=config.residual).to(self.device)
+        if config.start:
+            self.model.load_state_dict(load_file(config.start))
+        self.halve = Halve().to(self.device)
+        self.noise = torch.Generator(device=self.device).manual_seed(config.seed)
+        self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=0.0)
+        self.averaged = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+
+    def _groups(self) -> list[dict[str, Any]]:
+        named = list(self.model.named_parameters())
+        tables = [p for n, p in named if not n.startswith("context")]
+        network = [p for n, p in named if n.startswith("context")]
+        groups: list[dict[str, Any]] = [{"params": tables, "lr": 0.0, "peak": self.config.table_rate}]
+        if network:
+            groups.append({"params": network, "lr": 0.0, "peak": self.config.network_rate, "weight_decay": 1e-2})
+        return groups
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0 … 1."""
+        timed = self.spent / self.config.seconds if self.config.seconds else 0.0
+        return min(1.0, max(timed, self.done_steps / self.config.steps))
+
+    def step(self) -> dict[str, float]:
+        """Take one step; return its losses."""
+        began = time.perf_counter()
+        rate = min(1.0, (self.done_steps + 1) / 30) * (0.49 * (1 + math.cos(math.pi * self.progress)) + 0.02)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * rate
+        self.model.train()
+        losses = self._losses(self.sampler.batch(self.config.batch))
+        total = losses["crps"] + self.config.spectrum * losses["spectrum"]
+        self.optimizer.zero_grad()
+        if total.requires_grad and bool(torch.isfinite(total)):
+            total.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+        self._average()
+        self.done_steps += 1
+        self.spent += time.perf_counter() - began
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the mean losses over a few random leads, near ones more often."""
+        usable = [
+            k for k in range(batch.truth.shape[1]) if bool(torch.isfinite(batch.truth[:, k]).float().mean() > 0.1)
+        ]
+        count, _, height, width = batch.stack.shape
+        noise = torch.randn(
+            count, self.config.members, 1, height // 2, width // 2, generator=self.noise, device=self.device
+        )
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed):
+            ready = self.model.prepare(batch.stack, batch.mask, batch.motion, noise)
+        found = {"crps": torch.zeros((), device=self.device), "spectrum": torch.zeros((), device=self.device)}
+        chance = [1 / (k + 3) for k in usable]
+        rng = self.sampler.rng
+        chosen: list[int] = []
+        if usable:
+            shares = [c / sum(chance) for c in chance]
+            chosen = rng.choice(usable, min(self.config.leads, len(usable)), replace=False, p=shares).tolist()
+        for lead in chosen:
+            inside = advect(batch.mask[:, -1:], ready.displacements[int(lead)])[:, 0] > 0.5
+            truth = torch.where(inside, batch.truth[:, int(lead)], torch.nan)
+            level = self.model.member_levels(ready, int(lead))
+            scale = 0.1 + torch.nan_to_num(batch.truth[:, int(lead)]).mean((1, 2))
+            found["crps"] = found["crps"] + loss_of_lead(latent_to_rate(level), truth, scale) / len(chosen)
+            found["spectrum"] = found["spectrum"] + spectrum_gap(*_comparable(level, truth), self.halve) / len(chosen)
+        return found
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        keep = min(self.config.average, (self.done_steps + 1) / (self.done_steps + 10))
+        for name, value in self.model.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.averaged[name].mul_(keep).add_(value, alpha=1 - keep)
+
+    def save(self, path: Path) -> None:
+        """Write all that the next step depends on: tensors, and the rest as JSON in the file's metadata; no pickle."""
+        optimizer = self.optimizer.state_dict()
+        moments = {f"{number}.{name}": v for number, kept in optimizer["state"].items() for name, v in kept.items()}
+        parts = {"model": self.model.state_dict(), "averaged": self.averaged, "optimizer": moments}
+        tensors = {f"{part}.{name}": v for part, values in parts.items() for name, v in values.items()}
+        tensors["noise"] = self.noise.get_state()
+        groups, sampler = optimizer["param_groups"], self.sampler.state()
+        about = {"groups": groups, "sampler": sampler, "steps": self.done_steps, "spent": self.spent}
+        whole = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+        save_file(whole, path, metadata={"about": json.dumps(about)})
+
+    def resume(self, path: Path) -> None:
+        """Go on where `save` was called."""
+        with safe_open(path, "pt", device=str(self.device)) as file:
+            about = json.loads(file.metadata()["about"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+
+        def part(of: str) -> dict[str, Tensor]:
+            return {name.removeprefix(of): value for name, value in tensors.items() if name.startswith(of)}
+
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimizer.").items():
+            number, _, name = key.partition(".")
+            moments.setdefault(int(number), {})[name] = value
+        groups = [{**group, "betas": tuple(group["betas"])} for group in about["groups"]]
+        self.model.load_state_dict(part("model."))
+        averaged = part("averaged.")
+        self.averaged = {name: averaged[name] for name in self.averaged}  # in the model's order, the file has its own
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.noise.set_state(tensors["noise"].cpu())
+        self.sampler.restore(about["sampler"])
+        self.done_steps, self.spent = about["steps"], about["spent"]
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the averaged weights, on the CPU."""
+        return {k: v.detach().cpu().contiguous() for k, v in self.averaged.items()}
+
+
+def _comparable(level: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Return latent members and truth, 0 where not seen."""
+    seen = torch.isfinite(truth)[:, None]
+    rate = torch.nan_to_num(truth)[:, None]
+    was = torch.where(rate >= 0.1, 1 + torch.log10(rate.clamp(min=0.1)), torch.full_like(rate, DRY))
+    return level.clamp(min=DRY) * seen, was * seen
+
+
+def sequences_of(config: TrainConfig) -> list[Sequence]:
+    """Read the archive; motion is kept in the run's folder."""
+    folder = Path(config.data)
+    paths = sorted(
+        p for p in folder.iterdir() if p.suffix in {".npz", ".nc", ".zarr"} and not p.name.startswith("motion_")
+    )
+    return [read(p, Path(config.out)) for p in paths if p.stem not in config.exclude]
+
+
+def tensorboard(folder: Path) -> Log:
+    """Return a log that writes TensorBoard events where that package is there, else nothing."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return lambda _step, _losses: None
+    writer = SummaryWriter(folder)
+
+    def write(step: int, losses: dict[str, float]) -> None:
+        for name, value in losses.items():
+            writer.add_scalar(name, value, step)
+
+    return write
+
+
+def train(config: TrainConfig, log: Log | None = None, sequences: list[Sequence] | None = None) -> Path:
+    """Train, or go on training where `config.out` has a checkpoint; return the path of the weights."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, sequences if sequences is not None else sequences_of(config))
+    checkpoint, weights = out / "checkpoint.safetensors", out / "weights.safetensors"
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+    writers = [w for w in (log, tensorboard(out / "tensorboard")) if w]
+    recent: list[dict[str, float]] = []
+    while trainer.progress < 1:
+        recent.append(trainer.step())
+        if trainer.done_steps % config.every == 0 or trainer.progress >= 1:
+            means = {k: sum(r[k] for r in recent) / len(recent) for k in recent[0]}
+            for write in writers:
+                write(trainer.done_steps, means)
+            recent = []
+            trainer.save(checkpoint.with_suffix(".new"))
+            checkpoint.with_suffix(".new").replace(checkpoint)
+    save_file(trainer.weights(), weights)
+    (out / "config.json").write_text(json.dumps(asdict(replace(config, start=config.start)), indent=1))
+    return weights

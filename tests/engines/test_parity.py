@@ -1,0 +1,107 @@
+"""The gate passes the engine that serves, and fails every sabotaged one."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from engines.export import export, require_fp32_grids
+from engines.golden import HEIGHT, WIDTH, make_cases, pack, unpack
+from engines.openvino import OpenVinoEngine
+from engines.parity import check_engine, require_parity
+from engines.plan import read_plan, shipped_plan
+from engines.reference import TorchEngine
+from nowcast.errors import EngineError, ParityFailed
+from nowcast.models.spec import Inputs
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+PLAN = shipped_plan("advection")
+
+
+def test_openvino_does_what_the_reference_does():
+    records = check_engine(PLAN, OpenVinoEngine, NOW)
+    assert {r.case for r in records} == {"dry", "convective", "stratiform", "radar-edge", "extreme"}
+    require_parity(records)
+    assert min(r.psnr_all for r in records) > 60
+
+
+def test_the_golden_cases_that_ship_are_those_of_the_reference():
+    shipped, made = unpack(PLAN.golden()), unpack(pack(make_cases(PLAN.spec, TorchEngine(PLAN.spec))))
+    for old, new in zip(shipped, made, strict=True):
+        for name, values in old.inputs.named().items():
+            assert np.array_equal(values, new.inputs.named()[name])
+        for name, values in old.expected.items():
+            assert np.abs(values - new.expected[name]).max() < 1e-3
+
+
+def test_an_export_serves_like_the_plan_that_ships(tmp_path):
+    plan = export("advection", tmp_path)
+    require_parity(check_engine(plan, OpenVinoEngine, NOW))
+    require_fp32_grids(plan.graph())
+
+
+class Sabotaged(TorchEngine):
+    """The reference, with its outputs spoilt."""
+
+    def __init__(self, spoil):
+        super().__init__(PLAN.spec)
+        self._spoil = spoil
+
+    def __call__(self, inputs):
+        outputs = {name: values.copy() for name, values in super().__call__(inputs).items()}
+        return self._spoil(inputs, outputs)
+
+
+def spoil_rain(change):
+    return lambda inputs, outputs: {**outputs, "rain_mean": change(inputs, outputs["rain_mean"])}
+
+
+def one_nan(_, rain):
+    rain[0, 3, 10, 10] = np.nan
+    return rain
+
+
+SABOTAGE = {
+    "all zero": spoil_rain(lambda _, rain: np.zeros_like(rain)),
+    "persistence": spoil_rain(lambda i, rain: np.broadcast_to(i.stack[:, -1:], rain.shape).copy()),
+    "shifted by one pixel": spoil_rain(lambda _, rain: np.roll(rain, 1, -1)),
+    "leads swapped": spoil_rain(lambda _, rain: rain[:, ::-1]),
+    "one NaN": spoil_rain(one_nan),
+    "ten per cent too wet": spoil_rain(lambda _, rain: rain * 1.1),
+    "coverage full": lambda _, outputs: {**outputs, "coverage": np.ones_like(outputs["coverage"])},
+}
+
+
+@pytest.mark.parametrize("name", SABOTAGE)
+def test_sabotage_fails_the_gate(name):
+    records = check_engine(PLAN, lambda *_: Sabotaged(SABOTAGE[name]), NOW)
+    with pytest.raises(ParityFailed, match="will not serve"):
+        require_parity(records)
+
+
+def test_no_cases_is_no_proof():
+    with pytest.raises(ParityFailed):
+        require_parity([])
+
+
+def test_a_changed_byte_of_the_graph_is_refused(tmp_path):
+    for path in PLAN.folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    graph = bytearray((tmp_path / "model.onnx").read_bytes())
+    graph[len(graph) // 2] ^= 1
+    (tmp_path / "model.onnx").write_bytes(graph)
+    with pytest.raises(EngineError, match="digest"):
+        OpenVinoEngine(read_plan(tmp_path), HEIGHT, WIDTH)
+
+
+def test_another_shape_than_the_one_built_for_is_refused():
+    engine = OpenVinoEngine(PLAN, 64, 64)
+    wrong = Inputs(np.zeros((1, 4, 64, 96), "f4"), np.zeros((1, 4, 64, 96), "f4"), np.zeros((1, 2, 16, 24), "f4"))
+    with pytest.raises(EngineError, match="built for"):
+        engine(wrong)
+
+
+def test_the_same_inputs_give_the_same_outputs():
+    engine, case = OpenVinoEngine(PLAN, HEIGHT, WIDTH), unpack(PLAN.golden())[1]
+    first, second = engine(case.inputs), engine(case.inputs)
+    assert all(np.array_equal(first[name], second[name]) for name in first)

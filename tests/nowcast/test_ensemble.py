@@ -1,0 +1,161 @@
+"""The ensemble models: what they must do on weather that is no weather, and that the graph is the model."""
+
+import numpy as np
+import pytest
+import torch
+
+from nowcast.errors import UnknownModel
+from nowcast.models.advection import Advection
+from nowcast.models.cascade import Cascade, latent_to_rate, to_latent
+from nowcast.models.ensemble import Ensemble, moments
+from nowcast.models.persistence import Persistence
+from nowcast.models.pyramid import Pyramid, rebuild
+from nowcast.models.registry import MODELS, create
+
+SIZE = 128
+
+
+def rain(seed=0, size=SIZE, wet=0.45):
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.rand(1, 1, size // 16, size // 16, generator=generator)
+    field = torch.nn.functional.interpolate(noise, size=(size, size), mode="bilinear")
+    values = ((field - wet) * 1.5).clamp(0, 1)
+    return torch.where(values < 0.01, torch.zeros_like(values), values).expand(1, 4, size, size).contiguous()
+
+
+def noise(model, size=SIZE, seed=1):
+    shape = (1, *model.spec.noise.shape(size, size))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def still(size=SIZE):
+    return torch.zeros(1, 2, size // 4, size // 4)
+
+
+@pytest.fixture(scope="module", params=["standard", "edge"])
+def model(request):
+    return create(request.param)
+
+
+def run(model, stack, mask, motion):
+    with torch.no_grad():
+        return dict(zip(model.spec.outputs, model(stack, mask, motion, noise(model, stack.shape[-1])), strict=True))
+
+
+def test_dry_stays_dry(model):
+    out = run(model, torch.zeros(1, 4, SIZE, SIZE), torch.ones(1, 4, SIZE, SIZE), still())
+    assert float(out["rain_p50"].max()) == 0
+    assert float(out["rain_mean"].max()) == 0
+    assert float(out["prob_0.1"].max()) < 0.05
+
+
+def test_products_are_in_order_and_in_range(model):
+    out = run(model, rain(), torch.ones(1, 4, SIZE, SIZE), still() + 2)
+    assert all(bool(torch.isfinite(o).all()) and float(o.min()) >= 0 and float(o.max()) <= 1 for o in out.values())
+    assert bool((out["rain_p10"] <= out["rain_p50"] + 1e-6).all())
+    assert bool((out["rain_p50"] <= out["rain_p90"] + 1e-6).all())
+    assert bool((out["prob_1"] <= out["prob_0.1"] + 0.02).all())
+    assert out["rain_mean"].shape == (1, 24, SIZE, SIZE)
+
+
+def test_missing_motion_is_no_worse_than_persistence(model):
+    stack = rain(3)
+    rate = latent_to_rate(to_latent(stack[:, -1]))
+    with torch.no_grad():
+        ready = model.cascade.prepare(stack, torch.ones_like(stack), still(), noise(model))
+        for lead in (0, 5):
+            told = latent_to_rate(model.cascade.member_levels(ready, lead)).mean(1)
+            assert float((told - rate).abs().mean()) < 0.6 * float(rate.mean())
+            correlation = np.corrcoef(told.flatten(), rate.flatten())[0, 1]
+            assert correlation > 0.8
+
+
+def test_radar_edge_makes_no_rain(model):
+    """Rain that the radar's edge cuts off: nothing stronger than inside, beyond the edge or along it."""
+    stack, mask = rain(4, wet=0.2), torch.ones(1, 4, SIZE, SIZE)
+    mask[..., SIZE // 2 :] = 0
+    whole = run(model, stack, torch.ones_like(mask), still())
+    cut = run(model, stack * mask, mask, still())
+    near = slice(SIZE // 2 - 16, SIZE // 2)
+    assert float(cut["rain_mean"][..., near].mean()) < 1.15 * float(whole["rain_mean"][..., near].mean())
+    assert float(cut["coverage"][..., SIZE // 2 + 4 :].max()) == 0
+
+
+def test_members_hang_on_their_noise_and_nothing_else():
+    model = create("edge")
+    stack, mask = rain(5), torch.ones(1, 4, SIZE, SIZE)
+    first, again = (model.members(stack, mask, still(), noise(model)) for _ in range(2))
+    other = model.members(stack, mask, still(), noise(model, seed=2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == (1, 8, 24, SIZE, SIZE)
+
+
+def test_pyramid_undoes_itself_and_fills_what_was_not_seen():
+    field = torch.randn(2, 1, 64, 96)
+    assert torch.allclose(rebuild(Pyramid()(field, torch.ones_like(field))), field, atol=1e-5)
+    mask = torch.ones_like(field)
+    mask[..., 40:] = 0
+    filled = rebuild(Pyramid()(torch.where(mask > 0, torch.ones_like(field) * 3, torch.zeros_like(field)), mask))
+    assert torch.allclose(filled[..., :60], torch.tensor(3.0), atol=0.05)
+
+
+def test_matching_keeps_the_distribution_of_the_newest_frame():
+    cascade = Cascade(8).eval()
+    stack = rain(6, 256)
+    with torch.no_grad():
+        ready = cascade.prepare(stack, torch.ones_like(stack), still(256), torch.randn(1, 8, 1, 128, 128))
+        level = cascade.member_levels(ready, 5)
+    newest = to_latent(stack[:, -1:])
+    for knot in (0.0, 1.0):
+        assert float((level > knot).float().mean()) == pytest.approx(float((newest > knot).float().mean()), abs=0.04)
+
+
+def test_moments_read_quantiles():
+    centre, spread = moments(torch.randn(1, 4000, 1, 1))
+    assert float(centre) == pytest.approx(0, abs=0.1)
+    assert float(spread) == pytest.approx(1, abs=0.1)
+
+
+def test_registry_names_its_models():
+    assert set(MODELS) == {"standard", "edge", "edge-members", "advection", "persistence"}
+    with pytest.raises(UnknownModel, match="advection"):
+        create("nothing")
+    stack, mask = rain(), torch.ones(1, 4, SIZE, SIZE)
+    still_rain, _ = Persistence()(stack, mask, still())
+    moved, _ = Advection()(stack, mask, still())
+    assert torch.allclose(still_rain, moved, atol=1e-5)
+
+
+@pytest.mark.timeout(400)
+def test_exported_graph_is_the_model():
+    """OpenVINO runs the exported graph with another batch and size, at 60 dB or better on wet pixels."""
+    openvino = pytest.importorskip("openvino")
+    pytest.importorskip("onnxscript")
+    from torch.export import Dim
+
+    model = Ensemble("edge", members=4, width=0, leads=1)
+    model.cascade.load_state_dict(create("edge").cascade.state_dict())
+    model.eval()
+    example = (rain(), torch.ones(1, 4, SIZE, SIZE), still(), noise(model))
+    example = tuple(torch.cat((e, e)) for e in example)
+    dynamic = tuple({0: Dim.AUTO, e.ndim - 2: Dim.AUTO, e.ndim - 1: Dim.AUTO} for e in example)
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model, example, dynamo=True, opset_version=18, input_names=list(model.spec.inputs),
+            output_names=list(model.spec.outputs), dynamic_shapes=dynamic, verbose=False,
+        )  # fmt: skip
+    core = openvino.Core()
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 2}
+    compiled = core.compile_model(core.read_model(program.model_proto.SerializeToString()), "CPU", hints)
+    stack = rain(7, 192)
+    inputs = (stack, torch.ones_like(stack), still(192) + 1.5, noise(model, 192))
+    with torch.no_grad():
+        reference = model(*inputs)
+    for index, name in enumerate(model.spec.outputs):
+        told, was = compiled([i.numpy() for i in inputs])[index], reference[index].numpy()
+        wet = was > 0.004
+        assert -10 * np.log10(np.mean((told - was)[wet] ** 2) + 1e-20) > 60, name

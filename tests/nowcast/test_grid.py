@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from pyproj import Transformer
+
+from nowcast.errors import OutsideGrid
+from nowcast.grid import Grid
+
+ALPS = Grid("EPSG:2056", 2480500.0, 1319500.0, 1000.0, 1000.0, 256, 384)
+
+
+def test_a_point_falls_into_the_cell_that_holds_it():
+    row, column = ALPS.cell(46.9480, 7.4474)  # Bern, LV95 about 2600000 / 1199700
+    assert (row, column) == (round((1319500 - 1199747) / 1000), round((2600680 - 2480500) / 1000))
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (255, 383), (100, 17)])
+def test_every_cell_centre_finds_its_own_cell(row, column):
+    lon, lat = Transformer.from_crs("EPSG:2056", "EPSG:4326", always_xy=True).transform(ALPS.x[column], ALPS.y[row])
+    assert ALPS.cell(lat, lon) == (row, column)
+
+
+def test_outside_says_where_the_grid_is():
+    with pytest.raises(OutsideGrid, match=r"lat=10.*lat 45\.\d+ to 48\.\d+"):
+        ALPS.cell(10.0, 7.0)
+
+
+def test_rows_run_from_north_to_south():
+    assert np.all(np.diff(ALPS.y) < 0)
+    assert np.all(np.diff(ALPS.x) > 0)
+
+
+def test_a_grid_survives_its_coordinates():
+    again = Grid.of(ALPS.crs, ALPS.x, ALPS.y)
+    assert again.digest == ALPS.digest
+
+
+@pytest.mark.parametrize(("x", "y"), [([0, 1, 3], [2, 1, 0]), ([0, 1, 2], [0, 1, 2]), ([0, 0, 0], [2, 1, 0])])
+def test_uneven_or_turned_axes_are_refused(x, y):
+    with pytest.raises(ValueError, match="evenly spaced"):
+        Grid.of("EPSG:2056", np.array(x, float), np.array(y, float))

@@ -1,0 +1,128 @@
+"""Observed fields, refused slots, places, scores: the same on SQLite and PostgreSQL."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nowcast.run import Observation, Place, ScoreRecord
+from nowcast.store.database import downgrade, upgrade
+from nowcast.store.pixels import accumulate
+from nowcast.store.store import Store
+from tests.nowcast.stored import SHAPE, STEP, T0, fields, region, run
+
+
+@pytest.fixture
+def store(database_url):
+    upgrade(database_url)
+    store = Store.open(database_url)
+    store.put_regions([region("alps"), region("lowlands")])
+    yield store
+    store.close()
+
+
+def seen(time=T0, digest="d", name="alps"):
+    return Observation(name, time, "simulated", digest, "g" * 64)
+
+
+def field(seed=1):
+    rng = np.random.default_rng(seed)
+    rain = np.where(rng.random(SHAPE[1:]) < 0.5, rng.random(SHAPE[1:]) * 9, 0).astype(np.float32)
+    rain[:40, :50] = np.nan
+    return rain
+
+
+def test_an_observation_comes_back_in_all_ways(store):
+    rain = field()
+    assert store.observations.put(seen(), rain)
+    assert not store.observations.put(seen(), rain)
+    found = store.observations.at("alps", T0)
+    assert replace(found, id=0) == seen()
+    got = store.observations.field(found)
+    np.testing.assert_allclose(got, rain, atol=0.0101)  # the least rain is 0.01 mm/h
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(rain))
+    window = (30, 130, 40, 140)
+    plane = store.observations.plane(found, window)
+    codes = np.where(np.isnan(got), 65535, np.round(got * 100))[30:130, 40:140]
+    np.testing.assert_array_equal(plane, codes)
+    assert store.observations.series([found], 0, 0) == [(T0, None)]
+    ((_, value),) = store.observations.series([found], 129, 139)
+    assert value == pytest.approx(float(got[129, 139]))
+    assert store.observations.at("alps", T0 + STEP) is None
+    assert store.observations.at("lowlands", T0) is None
+
+
+def test_a_revision_replaces_and_is_never_mixed_with_what_was_kept(store):
+    store.observations.put(seen(), np.full(SHAPE[1:], 1, np.float32))
+    before = store.observations.at("alps", T0)
+    assert store.observations.series([before], 0, 0) == [(T0, 1.0)]
+    assert store.observations.put(seen(digest="e"), np.full(SHAPE[1:], 2, np.float32))
+    after = store.observations.at("alps", T0)
+    assert after.id != before.id
+    assert store.observations.series([after], 0, 0) == [(T0, 2.0)]
+    assert store.observations.field(before) is None
+    assert store.observations.plane(before, (0, 130, 128, 140)) is None
+
+
+def test_observations_of_a_span_in_order(store):
+    for k in (2, 0, 1):
+        store.observations.put(seen(T0 + k * STEP, f"{k}"), field(k))
+    assert [o.digest for o in store.observations.between("alps", T0, T0 + STEP)] == ["0", "1"]
+    found = store.observations.between("alps", T0, T0 + 9 * STEP)
+    values = store.observations.series(found, 100, 100)
+    assert [t for t, _ in values] == [T0, T0 + STEP, T0 + 2 * STEP]
+    assert [v for _, v in values] == [pytest.approx(float(field(k)[100, 100]), abs=0.0051) for k in range(3)]
+
+
+def test_slots(store):
+    store.publish(run(slot=T0, flags=()), fields())
+    store.publish(run(base_time=T0 + STEP, slot=T0 + STEP, flags=("late",)), fields())
+    store.slots.refuse("alps", T0 + 2 * STEP, "why")
+    store.slots.refuse("alps", T0 + 2 * STEP, "why now")
+    states = [(s.slot, s.state, s.reason) for s in store.slots.between(["alps"], T0, T0 + 4 * STEP)]
+    assert states[0][:2] == (T0 + 3 * STEP, "missing")
+    assert states[1:] == [(T0 + 2 * STEP, "refused", "why now"), (T0 + STEP, "degraded", None), (T0, "published", None)]
+
+
+def test_places_and_scores(store):
+    told = replace(region("alps"), places=(Place("Bern", 46.948, 7.447),))
+    store.put_regions([told])
+    assert store.regions()[0] == told
+    scores = [ScoreRecord("alps", T0, "rain_mean", 30, "csi", 1.0, 0.5, 99)]
+    store.add_scores(scores)
+    store.add_scores([])
+    assert store.scores("alps") == scores
+    assert store.scores("lowlands") == []
+    with pytest.raises(ValueError, match="lat -90"):
+        Place("Nowhere", 100, 0)
+
+
+def test_publications_are_told_once_each(store):
+    first = store.publish(run(), fields())
+    second = store.publish(run(), fields())
+    assert [p.id for p in store.runs_after(0, 10)] == [second]
+    assert store.newest_runs() == {"alps": second}
+    assert first < second
+    assert store.sources(store.newest("alps")) == []
+
+
+def test_down_to_the_first_version_and_up_again_with_data(database_url):
+    upgrade(database_url)
+    store = Store.open(database_url)
+    store.put_regions([replace(region("alps"), places=(Place("Bern", 46.948, 7.447),))])
+    run_id = store.publish(run(), fields())
+    store.observations.put(seen(), field())
+    store.close()
+    downgrade(database_url, "0001")
+    upgrade(database_url)
+    store = Store.open(database_url)
+    assert store.newest("alps").id == run_id
+    assert store.regions()[0].places == ()
+    assert store.observations.at("alps", T0) is None
+    assert store.observations.put(seen(), field())
+    store.close()
+
+
+def test_a_sum_with_something_not_seen_is_not_known():
+    codes = np.array([[120, 0, 5], [120, 65535, 5], [120, 120, 65534]], np.uint16)
+    assert accumulate(codes).tolist() == [[10, 0, 0], [20, 65535, 1], [30, 65535, 5462]]

@@ -1,0 +1,125 @@
+"""Training: it learns, it goes on where it stopped, and what was not seen never counts."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nowcast.train.data import MISSING, Augment, Sampler, Sequence, decode, encode, read
+from nowcast.train.loop import TrainConfig, Trainer, train
+from nowcast.train.losses import almost_fair_crps, loss_of_lead
+
+
+@pytest.fixture(scope="module")
+def sequence():
+    """A pattern that moves 2 px per 5 min and flickers, 30 frames."""
+    rng = np.random.default_rng(0)
+    noise = np.kron(rng.random((20, 20)), np.ones((16, 16)))
+    frames = []
+    for time in range(30):
+        moved = np.roll(noise, 2 * time, 1)[:160, :160]
+        rate = np.where(moved > 0.6, (moved - 0.5) * 20 * rng.lognormal(0, 0.3, moved.shape), 0)
+        frames.append(encode(rate))
+    codes = np.stack(frames)
+    motions = {base: np.tile(np.array([2.0, 0.0], np.float32)[:, None, None], (1, 20, 20)) for base in range(3, 20)}
+    return Sequence("moving", codes, np.arange(30) * 5, motions)
+
+
+def config(tmp_path, **changes):
+    values = {
+        "data": "",
+        "out": str(tmp_path),
+        "width": 8,
+        "size": 128,
+        "members": 4,
+        "leads": 1,
+        "steps": 12,
+        "every": 6,
+        "device": "cpu",
+    }
+    return TrainConfig(**{**values, **changes})
+
+
+def test_training_lowers_the_loss(sequence, tmp_path):
+    trainer = Trainer(
+        config(tmp_path, width=0, steps=24, table_rate=0.05, augment=Augment(False, 0, 0, 0, 0)), [sequence]
+    )
+    losses = [trainer.step()["crps"] for _ in range(24)]
+    assert np.mean(losses[-6:]) < np.mean(losses[:6])
+
+
+def test_resuming_takes_the_steps_that_would_have_been_taken(sequence, tmp_path):
+    whole = Trainer(config(tmp_path), [sequence])
+    for _ in range(2):
+        whole.step()
+    whole.save(tmp_path / "half.safetensors")
+    expected = [whole.step() for _ in range(2)]
+    again = Trainer(config(tmp_path), [sequence])
+    again.resume(tmp_path / "half.safetensors")
+    assert [again.step() for _ in range(2)] == expected
+    assert all(torch.equal(a, b) for a, b in zip(whole.weights().values(), again.weights().values(), strict=True))
+
+
+def test_train_writes_weights_and_goes_on(sequence, tmp_path):
+    seen = []
+    path = train(
+        config(tmp_path, width=0, steps=2, every=1), lambda step, losses: seen.append((step, losses)), [sequence]
+    )
+    assert path.exists()
+    assert [s for s, _ in seen] == [1, 2]
+    train(config(tmp_path, width=0, steps=3, every=1), lambda step, losses: seen.append((step, losses)), [sequence])
+    assert [s for s, _ in seen] == [1, 2, 3]
+    assert json.loads((tmp_path / "config.json").read_text())["steps"] == 3
+
+
+def test_crps_of_one_sure_member_is_the_absolute_error():
+    members, truth = torch.full((1, 4, 2, 2), 3.0), torch.full((1, 2, 2), 1.0)
+    assert float(almost_fair_crps(members, truth).mean()) == pytest.approx(2.0)
+
+
+def test_what_was_not_seen_never_counts():
+    members = torch.rand(1, 4, 32, 32)
+    truth = torch.rand(1, 32, 32)
+    truth[:, :16] = torch.nan
+    first = loss_of_lead(members, truth, torch.ones(1))
+    members[:, :, :16] += 100
+    assert float(loss_of_lead(members, truth, torch.ones(1))) == pytest.approx(float(first), rel=1e-4)
+
+
+def test_codes_are_decoded_as_they_were_encoded():
+    codes = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(encode(decode(codes)), codes)
+
+
+def test_samples_mask_leads_that_the_sequence_lacks(sequence):
+    batch = Sampler([sequence], 128, torch.device("cpu"), 0, Augment(shift=0)).batch(3)
+    assert batch.stack.shape == (3, 4, 128, 128)
+    assert batch.motion.shape == (3, 2, 32, 32)
+    assert bool(torch.isnan(batch.truth[:, -1]).all()) or batch.truth.shape[1] == 24
+
+
+def test_turning_turns_motion_too(sequence):
+    sampler = Sampler([sequence], 128, torch.device("cpu"))
+    parts = [
+        torch.arange(16.0).reshape(1, 1, 4, 4),
+        torch.ones(1, 1, 4, 4),
+        torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1),
+        torch.zeros(1, 1, 4, 4),
+    ]
+    turned = sampler._turn(parts, 0.0, 1.0, 0.0)
+    assert turned[2].flatten().tolist() == [2.0, -1.0]
+
+
+def test_netcdf_archives_are_read(tmp_path):
+    xr = pytest.importorskip("xarray")
+    rate = np.zeros((5, 64, 64), np.float32)
+    rate[:, 20:40, 20:40] = 3
+    rate[:, 0] = np.nan
+    times = np.datetime64("2026-01-01", "ns") + np.arange(5) * np.timedelta64(300, "s")
+    xr.Dataset({"rain_rate": (("time", "y", "x"), rate)}, {"time": times}).to_netcdf(tmp_path / "a.nc")
+    sequence = read(tmp_path / "a.nc", tmp_path)
+    assert sequence.minutes.tolist() == [0, 5, 10, 15, 20]
+    assert (sequence.codes[:, 0] == MISSING).all()
+    assert decode(sequence.codes)[0, 30, 30] == pytest.approx(3, rel=0.02)
+    assert sorted(sequence.motions) == [1, 2, 3]

@@ -1,0 +1,140 @@
+"""Your own files: what ten lines of TOML describe."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from nowcast.errors import ConfigError, ReaderMissing, UnreadableFile, WrongTime
+from nowcast.frame import grid_of, valid_time
+from nowcast.sources import read_frame, source_named, source_of, with_own
+from nowcast.sources.geotiff import _rasterio
+from tests.sources.written import netcdf, odim
+
+DESCRIPTION = """
+[sources.ours]
+reader = "netcdf"
+files = ["RR_*.nc"]
+variable = "rr"
+unit = "mm"
+minutes = 5
+time_in_name = "RR_%Y%m%d%H%M"
+time_marks = "start"
+nodata = [-9999]
+undetect = [-8888]
+crs = "EPSG:3035"
+"""
+
+
+def described(tmp_path, text):
+    path = tmp_path / "sources.toml"
+    path.write_text(text)
+    return with_own(path)
+
+
+def written(path, values=((1.0, -9999.0, 0.0), (0.5, -8888.0, 2.0)), y=(3_000_000.0, 3_001_000.0)):
+    values = np.array(values, np.float32)
+    x = 4_000_000.0 + 1000 * np.arange(values.shape[1])
+    return netcdf(
+        path,
+        {"x": (("x",), x, {"units": "m"}), "y": (("y",), np.array(y), {"units": "m"}), "rr": (("y", "x"), values, {})},
+        {"y": values.shape[0], "x": values.shape[1]},
+    )
+
+
+def test_amounts_in_netcdf(tmp_path):
+    sources = described(tmp_path, DESCRIPTION)
+    path = written(tmp_path / "RR_202405011155.nc")
+    source = source_of(path, sources)
+    assert source.name == "ours"
+    frame = read_frame(path, source)
+    assert np.allclose(frame["rain_rate"], [[6, 0, 24], [12, np.nan, 0]], equal_nan=True)  # south first in the file
+    assert valid_time(frame) == datetime(2024, 5, 1, 12, tzinfo=UTC)  # the start, moved to the end
+    assert grid_of(frame).y0 == 3_001_000
+
+
+def test_reflectivity_and_scale(tmp_path):
+    text = DESCRIPTION.replace('unit = "mm"', 'unit = "dBZ"\nscale = 0.5\noffset = -32\nzr = [316, 1.5]')
+    sources = described(tmp_path, text)
+    path = written(tmp_path / "RR_202405011155.nc", ((130.0, -9999.0), (0.0, -8888.0)))
+    rate = read_frame(path, source_named("ours", sources))["rain_rate"].values
+    expected = (10 ** (33 / 10) / 316) ** (1 / 1.5)
+    assert np.allclose(rate, [[0, 0], [expected, np.nan]], rtol=1e-4, equal_nan=True)
+
+
+def test_geotiff(tmp_path):
+    try:
+        rasterio = _rasterio()
+    except ReaderMissing as error:
+        pytest.skip(str(error))
+
+    path = tmp_path / "rain_20240501_1200.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=2, width=3, count=1, dtype="float32", crs="EPSG:3035", nodata=-1.0,
+        transform=rasterio.Affine(1000, 0, 4_000_000, 0, -1000, 3_002_000),
+    ) as file:  # fmt: skip
+        file.write(np.array([[[0, -1, 2], [3, 4, 5]]], np.float32)[0], 1)
+    text = """
+[sources.tiles]
+reader = "geotiff"
+files = ["rain_*.tif"]
+unit = "mm/h"
+time_in_name = "rain_%Y%m%d_%H%M"
+"""
+    frame = read_frame(path, source_of(path, described(tmp_path, text)))
+    assert np.allclose(frame["rain_rate"], [[0, np.nan, 2], [3, 4, 5]], equal_nan=True)
+    grid = grid_of(frame)
+    assert (grid.x0, grid.y0) == (4_000_500, 3_001_500)
+    assert valid_time(frame) == datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def test_geotiff_without_rasterio_names_the_extra(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    with pytest.raises(ReaderMissing, match=r"pip install 'nowcast\[readers\]'"):
+        _rasterio()
+
+
+def test_a_known_reader_renamed(tmp_path):
+    text = '[sources.shmu]\nreader = "odim"\nfiles = ["T_PABV23*.hdf"]\nquantity = "DBZH"\nzr = [300, 1.4]\n'
+    sources = described(tmp_path, text)
+    path = odim(tmp_path / "T_PABV23_C_LZIB_20240501120000.hdf", "DBZH")
+    frame = read_frame(path, source_of(path, sources))
+    assert frame.attrs["source"] == "shmu"
+    assert np.nanmax(frame["rain_rate"]) == pytest.approx((10**5 / 300) ** (1 / 1.4), rel=1e-3)
+
+
+def test_messages_say_what_to_correct(tmp_path):
+    sources = described(tmp_path, DESCRIPTION)
+    path = written(tmp_path / "RR_nodate.nc")
+    with pytest.raises(WrongTime, match="no time like 'RR_%Y%m%d%H%M' in the name"):
+        read_frame(path, sources[0])
+    sources = described(tmp_path, DESCRIPTION.replace('"rr"', '"rain"'))
+    with pytest.raises(UnreadableFile, match="no variable 'rain', only rr"):
+        read_frame(path.rename(tmp_path / "RR_202405011155.nc"), sources[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('reader = "netcdf"', 'reader = "excel"', "reader must be netcdf, geotiff, simulated"),
+        ('unit = "mm"', 'unit = "inch"', "unit must be one of"),
+        ("minutes = 5", "minutes = 0", "needs minutes > 0"),
+        ('variable = "rr"', "", "needs the name of its variable"),
+        ('time_marks = "start"', 'time_marks = "middle"', "'start' or 'end'"),
+        ('crs = "EPSG:3035"', "colour = 1", "unexpected keyword argument 'colour'"),
+        ("[sources.ours]", "[sources.ours", "give a TOML file of sources"),
+    ],
+)
+def test_a_wrong_description_is_told(tmp_path, old, new, told):
+    with pytest.raises(ConfigError, match=told):
+        described(tmp_path, DESCRIPTION.replace(old, new))
+
+
+def test_the_modules_example_is_valid(tmp_path):
+    from nowcast.sources import own
+
+    example = own.__doc__.split("::\n")[1]
+    (source, *_) = described(tmp_path, "\n".join(line.strip() for line in example.splitlines()))
+    assert source.name == "our-radar"

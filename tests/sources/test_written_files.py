@@ -1,0 +1,223 @@
+"""Formats and versions of which no real file is at hand, from small files in the documented layouts (`written.py`)."""
+
+import gzip
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from pyproj import Proj
+
+from nowcast.errors import UnreadableFile, WrongTime
+from nowcast.frame import grid_of, valid_time
+from nowcast.sources import SOURCES, ZR, read_frame, source_named, source_of
+from nowcast.sources.odim import OdimSource
+from nowcast.sources.radolan import RadolanSource
+from tests.sources.written import CODES, PROJDEF, goes, grib, netcdf, odim, radolan
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.1", "2.2", "2.3", "2.4"])
+def test_odim_rate_in_every_version(tmp_path, version):
+    frame = read_frame(odim(tmp_path / "composite.h5", version=version))
+    expected = np.where(CODES == 255, np.nan, CODES * 0.5)
+    assert np.array_equal(frame["rain_rate"].values, expected.astype(np.float32), equal_nan=True)
+    assert valid_time(frame) == NOON
+    assert frame.attrs["source"] == "odim"
+
+
+def test_odim_grid_has_its_corner_where_the_file_says(tmp_path):
+    grid = grid_of(read_frame(odim(tmp_path / "composite.hdf")))
+    left, bottom = Proj(PROJDEF)(-10.434577, 31.746215)
+    assert grid.x0 - 1000 == pytest.approx(left, abs=20)
+    assert grid.y0 + 1000 - 3 * 2000 == pytest.approx(bottom, abs=20)
+    assert grid.x[0] == 1000  # corners are rounded in files; the grid is not
+    assert grid.height, grid.width == CODES.shape
+
+
+def test_odim_reflectivity_uses_the_files_relation_else_the_sources(tmp_path):
+    path = odim(tmp_path / "composite.h5", "DBZH", gain=0.5, offset=-10.0)
+    dbz = CODES * 0.5 - 10.0
+    for source, how, (a, b) in (
+        (OdimSource(), None, (200, 1.6)),
+        (OdimSource(zr=ZR(316, 1.5)), None, (316, 1.5)),
+        (OdimSource(zr=ZR(316, 1.5)), {"zr_a": 300.0, "zr_b": 1.4}, (300, 1.4)),
+    ):
+        odim(path, "DBZH", gain=0.5, offset=-10.0, how=how)
+        rate = read_frame(path, source)["rain_rate"].values
+        expected = (10 ** (dbz / 10) / a) ** (1 / b)
+        expected[(CODES == 0) | (expected < 0.1)] = 0
+        expected[CODES == 255] = np.nan
+        assert np.allclose(rate, expected, rtol=1e-4, equal_nan=True)
+
+
+def test_odim_accumulation_becomes_a_rate_that_ends_its_hour(tmp_path):
+    frame = read_frame(odim(tmp_path / "T_PASH22_C_EUOC_20240501120000.hdf", "ACRR", minutes=120))
+    assert frame.attrs["source"] == "opera-acrr"
+    assert frame.attrs["accumulation_minutes"] == 120
+    assert valid_time(frame) == NOON
+    assert np.nanmax(frame["rain_rate"]) == pytest.approx(50 / 2)
+
+
+def test_odim_quality_is_kept(tmp_path):
+    quality = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    frame = read_frame(odim(tmp_path / "composite.h5", quality=quality))
+    assert np.allclose(frame["quality"], quality / 255)
+
+
+def test_odim_without_rain_names_what_it_holds(tmp_path):
+    with pytest.raises(UnreadableFile, match="holds VRADH, none of RATE"):
+        read_frame(odim(tmp_path / "composite.h5", "VRADH"))
+
+
+def test_radolan_bits_and_precision(tmp_path):
+    codes = np.zeros((900, 900), "<u2")
+    codes[0, 0], codes[0, 1], codes[0, 2], codes[1, 0] = 0x29C4, 0x8000 | 7, 0x1000 | 250, 13
+    rate = read_frame(radolan(tmp_path / "ry", codes=codes, packed=False))["rain_rate"].values
+    assert np.isnan(rate[0, :2]).all()
+    assert rate[0, 2] == pytest.approx(250 * 0.01 * 12)
+    assert rate[1, 0] == pytest.approx(13 * 0.01 * 12)
+    assert rate[5, 5] == 0
+
+
+def test_radolan_reflectivity_of_two_bytes(tmp_path):
+    codes = np.zeros((900, 900), "<u2")
+    codes[0, :4] = 1250, 2490, 2500, 0x29C4
+    rate = read_frame(radolan(tmp_path / "wn", "WN", codes, precision="E-01", lead=0))["rain_rate"].values
+    assert rate[0, 0] == pytest.approx((10 ** ((125 / 2 - 32.5) / 10) / 256) ** (1 / 1.42), rel=1e-4)
+    assert np.isnan(rate[0, 1:4]).all()
+
+
+def test_radolan_version_5_lies_on_the_ellipsoid(tmp_path):
+    sphere, ellipsoid = (grid_of(read_frame(radolan(tmp_path / "rv", "RV", version=v, lead=0))) for v in ("3", "5"))
+    for grid in (sphere, ellipsoid):
+        row, column = grid.positions(*reversed([np.array(v) for v in reversed(Proj(grid.crs)(9.0, 51.0))]))
+        assert (float(row), float(column)) == pytest.approx((449.5, 449.5), abs=1e-6)
+    assert ellipsoid.y0 == pytest.approx(-3_772_588.86, abs=0.01)
+
+
+def test_a_forecast_or_a_cut_radolan_file_is_refused(tmp_path):
+    with pytest.raises(UnreadableFile, match=r"forecast \(\+30 min\)"):
+        read_frame(radolan(tmp_path / "rv", "RV", lead=30))
+    path = radolan(tmp_path / "ry")
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(UnreadableFile, match="1619998 bytes of data"):
+        read_frame(path)
+
+
+def test_radolan_relation_can_be_overridden(tmp_path):
+    codes = np.full((900, 900), 125, np.uint8)
+    path = radolan(tmp_path / "rx", "RX", codes, precision="E+00")
+    assert read_frame(path, RadolanSource(zr=ZR(200, 1.6)))["rain_rate"].values[0, 0] == pytest.approx(
+        (1000 / 200) ** (1 / 1.6), rel=1e-4
+    )
+
+
+def radklim(path, times=1, unit="mm", scale=1.0):
+    values = np.full((times, 4, 3), 0.5, np.float32)
+    values[:, 0, 0], values[:, 1, 1] = np.nan, 0
+    return netcdf(
+        path,
+        {
+            "time": (("time",), np.arange(times) * 5.0 + 720, {"units": "minutes since 2017-08-16"}),
+            "x": (("x",), (np.arange(3) - 442.9622) * scale, {"units": "km" if scale == 1 else "m"}),
+            "y": (("y",), (np.arange(4) - 4758.145) * scale, {"units": "km" if scale == 1 else "m"}),
+            "YW": (("time", "y", "x"), values, {"units": unit, "grid_mapping": "RADKLIM_grid"}),
+        },
+        {"time": times, "y": 4, "x": 3},
+    )
+
+
+@pytest.mark.parametrize("scale", [1.0, 1000.0])
+def test_radklim(tmp_path, scale):
+    frame = read_frame(radklim(tmp_path / "YW_2017.002_20170816_1200.nc", scale=scale))
+    assert frame.attrs["source"] == "dwd-radklim"
+    rate = frame["rain_rate"].values
+    assert np.isnan(rate[3, 0])  # southernmost in the file, last here
+    assert rate[2, 1] == 0
+    assert rate[0, 0] == pytest.approx(6)
+    grid = grid_of(frame)
+    assert (grid.x0, grid.dx) == pytest.approx((-442_962.2, 1000))
+    assert valid_time(frame) == datetime(2017, 8, 16, 12, tzinfo=UTC)
+
+
+def test_radklim_of_a_month_must_be_split(tmp_path):
+    with pytest.raises(UnreadableFile, match="holds 2 times"):
+        read_frame(radklim(tmp_path / "YW_2017.nc", times=2))
+
+
+def test_goes(tmp_path):
+    codes = np.array([[0, 250, 65535], [1000, 0, 1]])
+    frame = read_frame(goes(tmp_path / "OR_ABI-L2-RRQPEF-M6_G16_s2024.nc", codes, np.array([[0, 1, 0], [0, 0, 2]])))
+    assert frame.attrs["source"] == "goes-rrqpe"
+    assert np.allclose(frame["rain_rate"], [[0, 2.5, np.nan], [10, 0, 0.01]], equal_nan=True)
+    assert np.array_equal(frame["quality"], [[1, 0, 1], [1, 1, 0]])
+    assert valid_time(frame) == datetime(2024, 5, 1, 12, 9, 51, tzinfo=UTC)
+    grid = grid_of(frame)
+    assert grid.dx == pytest.approx(56e-6 * 35786023)
+    lon, lat = grid.lonlat()
+    assert abs(lon[0, 0] + 75) < 15
+    assert 30 < lat[0, 0] < 50
+
+
+def test_meteonet_and_its_pickled_dates(tmp_path):
+    data = np.zeros((565, 784), np.int16)
+    data[0, 0], data[0, 1] = -1, 25
+    named = tmp_path / "rainfall_NW_201608210010.npz"
+    np.savez_compressed(named, data=data)
+    frame = read_frame(named)
+    assert valid_time(frame) == datetime(2016, 8, 21, 0, 10, tzinfo=UTC)
+    assert np.isnan(frame["rain_rate"].values[0, 0])
+    assert frame["rain_rate"].values[0, 1] == pytest.approx(3)
+    west, south, east, north = grid_of(frame).bounds
+    assert (west, south, east, north) == pytest.approx((-5.842, 46.246, 1.998, 51.896), abs=1e-6)
+    published = tmp_path / "rainfall_NW_2016_08.1.npz"
+    np.savez_compressed(published, data=data, dates=np.array([datetime(2016, 8, 21, tzinfo=UTC)], object))
+    with pytest.raises(WrongTime, match="pickle"):
+        read_frame(published)
+    np.savez_compressed(published, data=data[None], dates=np.array(["2016-08-21T00:10"], "datetime64[m]"))
+    assert valid_time(read_frame(published)) == datetime(2016, 8, 21, 0, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_mrms_plain_and_packed(tmp_path, suffix):
+    values = np.array([[np.nan, 0, 1.5], [152.8, 0.1, 0]])
+    path = tmp_path / f"MRMS_PrecipRate_00.00_20240501-120200.grib2{suffix}"
+    path.write_bytes(gzip.compress(grib(values)) if suffix else grib(values))
+    frame = read_frame(path)
+    assert np.allclose(frame["rain_rate"], values, equal_nan=True, atol=1e-5)
+    assert valid_time(frame) == datetime(2024, 5, 1, 12, 2, tzinfo=UTC)
+    grid = grid_of(frame)
+    assert (grid.x0, grid.y0, grid.dx, grid.dy) == pytest.approx((-110, 50, 0.01, 0.01))
+
+
+def test_mrms_of_another_parameter_or_cut(tmp_path):
+    path = tmp_path / "PrecipRate.grib2"
+    path.write_bytes(grib(np.zeros((2, 3)), parameter=30))
+    with pytest.raises(UnreadableFile, match=r"\(209, 6, 30\) is not PrecipRate"):
+        read_frame(path)
+    path.write_bytes(grib(np.zeros((2, 3)), truncate=5))
+    with pytest.raises(UnreadableFile, match="cut"):
+        read_frame(path)
+
+
+def test_every_source_states_what_its_time_marks():
+    for source in SOURCES:
+        assert source.time_marks in {"instant of the scan", "end of the interval"}
+        assert isinstance(source.satellite, bool)
+    assert len({source.name for source in SOURCES}) == len(SOURCES)
+    assert source_named("mrms").name == "mrms"
+
+
+def test_a_file_of_no_source_lists_those_there_are(tmp_path):
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear met service,")
+    with pytest.raises(UnreadableFile, match=r"no source recognises it; there are: .*opera-rate"):
+        source_of(path)
+
+
+def test_a_known_reader_under_other_names(tmp_path):
+    source = replace(OdimSource(), name="shmu", patterns=("T_PABV23_C_LZIB_*.hdf",), zr=ZR(300, 1.4))
+    path = odim(tmp_path / "T_PABV23_C_LZIB_20240501120000.hdf", "DBZH")
+    assert source_of(path, (source, *SOURCES)).name == "shmu"

@@ -1,0 +1,35 @@
+/** The summary as a sentence in the reader's language, from the summary's facts. */
+import { serviceNow } from "./clock";
+import type { Summary } from "./contract";
+import { clock, type Key, number, text } from "./text";
+
+export function sentence(summary: Summary): string {
+  if (summary.state === "not_seen") return text("summary.notseen");
+  return [rain(summary), amount(summary), chance(summary)].filter((part) => part !== "").join(" ");
+}
+
+function rain({ state, starts, ends }: Summary): string {
+  if (state === "dry") return text("summary.dry");
+  const kind = state === "raining" ? "summary.raining" : "summary.expected";
+  const key = (ends ? `${kind}.until` : kind) as Key;
+  return text(key, { starts: starts ? clock(starts) : "", ends: ends ? clock(ends) : "" });
+}
+
+const MINUTES = 60_000;
+
+function amount({ state, starts, amount_low: low, amount_high: high, unit }: Summary): string {
+  if (state === "dry" || low === null || high === null || high < 0.05) return "";
+  const [from, to] = [number(low), number(high)];
+  const hour = text(isSoon(starts) ? "summary.hour.next" : "summary.hour.first");
+  return text(from === to ? "summary.amount.one" : "summary.amount", { low: from, high: to, unit, hour });
+}
+
+/** The service's amounts are of the next hour, or of the rain's first one when it begins later than that. */
+function isSoon(starts: string | null): boolean {
+  const step = Math.floor(serviceNow() / (5 * MINUTES)) * 5 * MINUTES;
+  return starts === null || Date.parse(starts) - step < 60 * MINUTES;
+}
+
+function chance({ probability }: Summary): string {
+  return probability === null ? "" : text("summary.chance", { percent: number(probability * 100, 0) });
+}
