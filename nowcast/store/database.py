@@ -29,6 +29,8 @@ _PRAGMAS = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "forei
 _PRAGMAS_OF_EMPTY = ("busy_timeout=10000", "page_size=8192", "auto_vacuum=INCREMENTAL")
 # A client that froze inside a transaction keeps its locks, the lease's among them, until the server ends its session.
 _POSTGRES_OPTIONS = "-c idle_in_transaction_session_timeout=15s"
+# Many rows are one statement and not a pipeline: a client that froze within a pipeline is never idle for the server.
+_POSTGRES_ROWS = 32
 _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
 _MIGRATION_LOCK = 0x6E6F7764
 
@@ -93,15 +95,18 @@ def open_engine(url: str) -> Engine:
     parsed = parse_url(url)
     if parsed.drivername.startswith("sqlite"):
         return _open_sqlite(parsed)
-    return create_engine(
+    engine = create_engine(
         parsed,
         pool_size=16,
         max_overflow=32,
+        insertmanyvalues_page_size=_POSTGRES_ROWS,
         connect_args={"connect_timeout": 5} | ({} if "options" in parsed.query else {"options": _POSTGRES_OPTIONS}),
         # Single reads are the hot path: what they need is the connection's own state, not set at each checkout.
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
     )
+    engine.dialect.use_insertmanyvalues_wo_returning = True
+    return engine
 
 
 def _open_sqlite(url: URL) -> Engine:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
+import psycopg
 import pytest
 from sqlalchemy.exc import StatementError
 
@@ -61,6 +62,14 @@ def test_a_run_comes_back_as_published(store):
     got = store.fields(newest)
     assert {name: field.shape for name, field in got.items()} == dict.fromkeys(PRODUCTS, SHAPE)
     assert marks(got) == {7}
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_no_pipeline_is_left_open_when_a_publication_freezes(store, monkeypatch):
+    # psycopg sends the rows of `executemany` as a pipeline: a session that the server never calls idle, and never ends
+    monkeypatch.setattr(psycopg.Cursor, "executemany", lambda *_: pytest.fail("a pipeline was opened"))
+    run_id = store.publish(run(), fields())
+    assert store.newest("alps").id == run_id
 
 
 def test_without_runs_there_is_none(store):

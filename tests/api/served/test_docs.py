@@ -2,8 +2,6 @@
 
 import pytest
 
-from tests.web.conftest import chromium  # noqa: F401  the fixture
-
 
 def test_its_files_come_from_here(client):
     page = client.get("/docs")
@@ -24,24 +22,6 @@ def test_its_files_come_from_here(client):
     for name in ("redoc.standalone.js", "nothing.js", "..%2F__init__.py"):
         assert client.get(f"/docs/{name}").status_code == 404, name
     assert "/docs" not in client.get("/openapi.json").json()["paths"]
-
-
-def test_a_browser_without_a_network_shows_every_operation(client, chromium):  # noqa: F811
-    root = str(client.base_url).rstrip("/")
-    context = chromium.new_context()
-    page, wrong = context.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    page.on("request", lambda asked: wrong.append(asked.url) if not asked.url.startswith((root, "data:")) else None)
-    page.goto(f"{root}/docs")
-    page.wait_for_selector("#operations-forecast-read_forecast_v1_forecast_get", timeout=30_000)
-    shown = page.locator(".opblock").count()
-    document = client.get("/openapi.json").json()
-    assert shown == sum(len(operations) for operations in document["paths"].values())
-    page.locator("#operations-forecast-read_forecast_v1_forecast_get button.opblock-summary-control").click()
-    page.wait_for_selector("text=Degrees north", timeout=30_000)
-    context.close()
-    assert not wrong
 
 
 def test_under_a_prefix_it_asks_beside_itself(client):
