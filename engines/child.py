@@ -16,6 +16,7 @@ import faulthandler
 import json
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,7 +120,7 @@ def receive(channel: socket.socket) -> tuple[Message | None, list[int]]:
 def main() -> None:
     """Serve the socket whose descriptor is the argument."""
     faulthandler.enable()
-    with socket.socket(fileno=int(sys.argv[1])) as channel:
+    with socket.socket(fileno=int(sys.argv[1])) as channel, suppress(ConnectionError):  # the parent is gone
         sys.exit(serve(channel))
 
 

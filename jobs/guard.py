@@ -66,11 +66,12 @@ class Guard:
         """End the thread."""
         self._stop.set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the job has ended, at most so long: what it uses is closed after it, not under it."""
+    def wait(self, seconds: float) -> bool:
+        """Wait until the job has ended, at most so long; return whether it has: what it uses is closed after it."""
         end = self.monotonic() + seconds
         while self._running_since is not None and self.monotonic() < end:
             time.sleep(0.05)
+        return self._running_since is None
 
     def _watch(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):

@@ -5,13 +5,15 @@ It looks at the feeds, runs the cycle and, for the demonstration, writes the sim
 
 import os
 import signal
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import BaseScheduler
-from apscheduler.schedulers.blocking import BlockingScheduler
 
 from engines.keys import read_keyring
 from engines.ladder import Ladder
@@ -43,6 +45,7 @@ log = structlog.get_logger()
 
 HISTORY = timedelta(hours=2)
 MISFIRE_GRACE = 240
+STOP_LOOK = 0.2
 STOP_SECONDS = 10.0
 """How long a look at work may go on after a signal; the supervisor waits 15 s."""
 NIGHTLY_GRACE = 3600
@@ -120,16 +123,16 @@ def work(settings: Settings) -> int:
     if settings.worker_metrics_port:
         require_port(settings.host, settings.worker_metrics_port)
         cycle.metrics.serve(settings.host, settings.worker_metrics_port)
-    scheduler = BlockingScheduler(timezone=UTC)
+    scheduler, stopping = BackgroundScheduler(timezone=UTC), threading.Event()
     bugs: list[BaseException] = []
 
     def stop_on_bug(event: JobExecutionEvent) -> None:
         bugs.append(event.exception)
         log.critical("bug in a job, stopping", error=repr(event.exception), traceback=event.traceback)
-        scheduler.shutdown(wait=False)
+        stopping.set()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        scheduler.shutdown(wait=False)
+        stopping.set()
 
     scheduler.add_listener(stop_on_bug, EVENT_JOB_ERROR)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -150,12 +153,19 @@ def work(settings: Settings) -> int:
     guard.start()
     log.info("worker started", regions=[r.name for r in cycle.regions], pid=os.getpid(), holder=leader.holder)
     scheduler.start()
+    while not stopping.is_set():
+        time.sleep(STOP_LOOK)  # a signal just before an endless wait would not end it
     runner.stop()
     guard.stop()
-    guard.wait(STOP_SECONDS)
-    cycle.close()
+    scheduler.shutdown(wait=False)
+    ended = guard.wait(STOP_SECONDS)
     release(leader)
-    return 1 if bugs else 0
+    status = 1 if bugs else 0
+    if not ended:  # what a pass uses cannot be closed under it; an end in its midst loses nothing
+        log.warning("ended in the midst of a pass", waited_seconds=STOP_SECONDS)
+        os._exit(status)
+    cycle.close()
+    return status
 
 
 def add_look(scheduler: BaseScheduler, cycle: Cycle, after: Afterwork, settings: Settings) -> Guard:

@@ -112,8 +112,8 @@ def test_two_workers_on_one_data_folder_and_the_second_takes_over(tmp_path):
         try:
             read_until(second, "standing by")
             first.terminate()
-            first.communicate(timeout=60)
-            assert first.returncode == 0
+            _, told = first.communicate(timeout=60)
+            assert first.returncode == 0, told
             read_until(second, "this worker holds the lease")
         finally:
             second.terminate()
