@@ -266,7 +266,9 @@ class Installation:
                 try:
                     self.wrong += incomplete(store, run)
                 except NoRun as error:
-                    self.wrong.append(str(error))
+                    again = store.run(name, run.base_time)  # made again while it was read: the error says so
+                    if again is None or again.id == run.id:
+                        self.wrong.append(str(error))
         store.close()
 
     def examine(self, *, once=True):

@@ -11,6 +11,7 @@ from jobs.drive import Drive
 from jobs.judge import Judge
 from jobs.nightly import Night
 from nowcast.config import Settings
+from nowcast.models import registry
 from nowcast.region import Region, Regions
 from tests.jobs.feeds import BASE, GRID, minutes, write
 
@@ -47,6 +48,12 @@ def archived(tmp_path_factory):
     live(drive, BASE + DAY)
     drive.close()
     return settings
+
+
+@pytest.fixture(autouse=True)
+def own_models(monkeypatch):
+    """The night's models are known to this process; to the next test they are not."""
+    monkeypatch.setattr(registry, "MODELS", dict(registry.MODELS))
 
 
 def night(settings, store, family="edge"):
