@@ -1,16 +1,12 @@
 """From an engine's outputs to products: rates in mm/h and probabilities, NaN where nothing was or will be seen."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numpy.typing import NDArray
 
 from nowcast.models.spec import COVERED_FROM, Outputs, is_rate
 from nowcast.run import Fields
+from nowcast.side import side_by_side
 from nowcast.space import to_rate
-
-AT_ONCE = 4
-"""Products worked on at the same time."""
 
 
 def to_fields(outputs: Outputs, index: int, shape: tuple[int, int], margin: int = 0) -> Fields:
@@ -25,5 +21,4 @@ def to_fields(outputs: Outputs, index: int, shape: tuple[int, int], margin: int 
         return field
 
     names = [name for name in outputs if name != "coverage"]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        return dict(zip(names, pool.map(to_field, names), strict=True))
+    return dict(zip(names, side_by_side(to_field, names), strict=True))

@@ -1,6 +1,5 @@
 """What a publish writes and what comes back of it, on a connection that is already in its transaction."""
 
-from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
 
@@ -9,8 +8,8 @@ from sqlalchemy import Connection, Executable
 from nowcast.chunks import Chunk
 from nowcast.chunks import encode as encode_field
 from nowcast.errors import NoRun, OutsideGrid, UnknownRegion
-from nowcast.products import AT_ONCE
 from nowcast.run import Fields, Run
+from nowcast.side import side_by_side
 from nowcast.store import records
 from nowcast.store import statements as sql
 
@@ -22,8 +21,8 @@ def encode(run: Run, fields: Fields) -> list[Chunk]:
     shapes = {field.shape for field in fields.values()}
     if len(shapes) != 1 or next(iter(shapes))[0] != run.leads:
         raise ValueError(f"fields must all be ({run.leads}, H, W), got {sorted(shapes)}")
-    with ThreadPoolExecutor(AT_ONCE) as pool:  # numpy and zstd let go of the interpreter
-        return list(chain.from_iterable(pool.map(lambda product: encode_field(product, fields[product]), run.products)))
+    pieces = side_by_side(lambda product: encode_field(product, fields[product]), run.products)
+    return list(chain.from_iterable(pieces))
 
 
 def publish(connection: Connection, run: Run, pieces: list[Chunk]) -> int:

@@ -59,11 +59,14 @@ def rain(when):
 
 @dataclass(frozen=True)
 class End:
-    """How a worker dies or freezes by itself: before its n-th writing statement or publication, by a signal."""
+    """How a worker dies or freezes by itself: before its n-th writing statement or publication, by a signal.
+
+    Without a signal it hangs there, and hears signals.
+    """
 
     at: int
     what: str = "statement"
-    signal: int = signal.SIGKILL
+    signal: int | None = signal.SIGKILL
 
 
 def live(values, log, end):
@@ -107,6 +110,8 @@ def _count_publications(end):
         left[0] -= 1
         if left[0] == 0:
             print(f"signals itself before {run.region} {run.base_time:%H:%M}", flush=True)
+            if end.signal is None:
+                threading.Event().wait()
             signal.pthread_kill(threading.get_ident(), end.signal)  # in this very thread, here
         try:
             return before(self, run, fields, lease)

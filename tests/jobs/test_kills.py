@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.mortal import End, Installation, kill_many
+from tests.jobs.mortal import End, Installation, descendants, kill_many
 
 
 @pytest.fixture
@@ -71,3 +71,21 @@ def test_a_worker_that_freezes_in_a_transaction_does_not_keep_its_locks(database
         place.wait_for_news()
         assert frozen.exitcode is None, place.told(frozen)
         assert place.examine() == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_worker_told_to_end_in_the_midst_of_a_long_pass_ends_in_order(place):
+    long = place.start(End(5, "publication", signal=None))
+    place.wait(lambda: "signals itself before" in place.told(long), "the long pass")
+    started = descendants(long.pid)
+    assert started
+    long.terminate()
+    long.join(60)
+    assert long.exitcode == 0, place.told(long)
+    assert "ended in the midst of a pass" in place.told(long)
+    assert place.holder() is None
+    place.wait(lambda: not any(Path(f"/proc/{p}").exists() for p in started), "the end of its engines and parsers")
+    place.start()
+    place.wait_for_news()
+    assert place.examine() == []
