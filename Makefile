@@ -6,7 +6,7 @@ ARGS ?=
 PAGE := $(addprefix web/,package.json package-lock.json vite.config.ts tsconfig.json index.html) $(wildcard web/src/* web/build/* web/public/*)
 HAS_NODE = node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null
 
-.PHONY: run test check check-page chromium format fuzz bench soak bench-api bench-api-peers bench-gpu bench-skill bench-web check-client check-memory clean
+.PHONY: run test check check-page chromium format fuzz bench soak bench-api bench-api-peers bench-edge bench-gpu bench-skill bench-web check-client check-memory clean
 
 run: .venv/installed api/static/index.html
 	@exec $(BIN)/nowcast run $(ARGS)
@@ -74,6 +74,10 @@ check-client: .venv/installed-dev
 DATA ?= ../shared/data/sequences
 bench-skill: .venv/installed-dev
 	$(BIN)/python -m benchmarks.skill --data $(DATA) $(ARGS)
+
+# `edge` beside pysteps STEPS, and cold starts; on a quiet machine with four cores.
+bench-edge: .venv/installed-dev
+	$(BIN)/python -m benchmarks.edge --data $(DATA) $(ARGS)
 
 bench-gpu: .venv/installed-dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)

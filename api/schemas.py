@@ -87,6 +87,12 @@ class CheckOut(BaseModel):
     psnr_all: float | None = Field(description="dB over all pixels; 200 = equal, null = nothing to compare.")
     psnr_wet: float | None = Field(description="dB over wet pixels.")
     passed: bool
+    csi_difference: float | None = Field(
+        description="By how much the CSI against the reference falls short of 1 at the worst threshold, pixels at the"
+        " threshold itself left out; null where nothing reached one, or for a probability."
+    )
+    runtime: str = Field(examples=["openvino"], description="What ran the plan; empty for checks of older versions.")
+    precision: str = Field(examples=["fp32"])
 
     @classmethod
     def of(cls, check: CheckRecord) -> "CheckOut":

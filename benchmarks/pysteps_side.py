@@ -29,6 +29,26 @@ from nowcast.tally import tally
 LEADS, MEMBERS = 24, 24
 
 
+def steps(levels, flow, leads: int, case: Case, members: int = MEMBERS, workers: int = 1):
+    """Return STEPS' members in mm/h, (M, K, H, W), of rates in dB and their motion, as pysteps' own examples run it."""
+    ensemble = nowcasts.get_method("steps")(
+        levels[-3:],
+        flow,
+        leads,
+        n_ens_members=members,
+        n_cascade_levels=6,
+        precip_thr=-10.0,
+        kmperpixel=2.0 if case.step == 15 else 1.0,
+        timestep=case.step,
+        noise_method="nonparametric",
+        vel_pert_method="bps",
+        mask_method="incremental",
+        seed=42,
+        num_workers=workers,
+    )
+    return np.nan_to_num(transformation.dB_transform(ensemble, threshold=-10.0, inverse=True)[0])
+
+
 def forecast(case: Case):
     """Return mm/h of both: extrapolation (K, H, W) and STEPS (M, K, H, W), K leads of the case's own step."""
     inputs = case.inputs()
@@ -39,27 +59,8 @@ def forecast(case: Case):
     leads = min(leads, (last + 1) * 5 // case.step)
     moved = nowcasts.get_method("extrapolation")(inputs[-1], flow, leads)
     began = time.perf_counter()
-    ensemble = nowcasts.get_method("steps")(
-        levels[-3:],
-        flow,
-        leads,
-        n_ens_members=MEMBERS,
-        n_cascade_levels=6,
-        precip_thr=-10.0,
-        kmperpixel=2.0 if case.step == 15 else 1.0,
-        timestep=case.step,
-        noise_method="nonparametric",
-        vel_pert_method="bps",
-        mask_method="incremental",
-        seed=42,
-        num_workers=1,
-    )
-    seconds = time.perf_counter() - began
-    return (
-        np.nan_to_num(moved),
-        np.nan_to_num(transformation.dB_transform(ensemble, threshold=-10.0, inverse=True)[0]),
-        seconds,
-    )
+    ensemble = steps(levels, flow, leads, case)
+    return np.nan_to_num(moved), ensemble, time.perf_counter() - began
 
 
 def score(case: Case):

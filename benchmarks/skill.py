@@ -3,8 +3,9 @@
     python -m benchmarks.skill --data DATA [--events a,b] [--weights FOLDER] [--out benchmarks/results/skill.json]
 
 pysteps runs in an environment of its own, made here; its tallies are kept, one JSON per case. `--weights` scores
-`<event>.safetensors` of a folder on that event: leave-one-event-out. Probability thresholds of CSI are chosen on the
-permitted events.
+`<event>.safetensors` of a folder on that event: leave-one-event-out. Without it, the ensembles are scored on the
+permitted events too, in rows called "trained on": no evidence of skill, but the probability thresholds of `csi_chosen`
+are chosen there.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from nowcast.models.ensemble import Ensemble
 from nowcast.models.registry import create
 from nowcast.motion import motion
 from nowcast.space import to_model, to_rate
-from nowcast.tally import THRESHOLDS, Tally, tally
+from nowcast.tally import PERCENT, THRESHOLDS, Tally, tally
 
 HERE = Path(__file__).parent
 LEADS = 24
@@ -87,14 +88,15 @@ def _sum(tallies: list[Tally]) -> Tally:
     return total
 
 
-def table(tallies: dict[int, Tally]) -> dict[str, dict]:
-    """Return the scores by lead in minutes."""
+def table(parts: list[dict[int, Tally]]) -> dict[str, dict]:
+    """Return the scores of all cases by lead in minutes."""
     rows = {}
-    for lead, t in tallies.items():
+    for lead, t in pool(parts).items():
         rows[str(5 * (lead + 1))] = {
             "crps": round(t.crps, 4),
             "csi_mean": [round(t.csi(i), 4) for i in range(3)],
             "csi_best": [[round(v, 4), p] for v, p in (t.best_csi(i) for i in range(3))],
+            "csi_expected": [round(expected_csi([p[lead] for p in parts if lead in p], i), 4) for i in range(3)],
             "csi_by_percent": [[round(t.csi(i, p), 4) for p in range(5, 71, 5)] for i in range(3)],
             "fss16": [round(t.fractions(i), 4) for i in range(3)],
             "power_ratio": [round(float(r), 3) for r in t.spectrum[0] / t.spectrum[1]],
@@ -102,6 +104,13 @@ def table(tallies: dict[int, Tally]) -> dict[str, dict]:
             "rank": (t.rank / t.rank.sum()).round(4).tolist(),
         }
     return rows
+
+
+def expected_csi(tallies: list[Tally], threshold: int) -> float:
+    """Return the CSI where each case takes the percent that its own probabilities expect to be best."""
+    tables = [t.table(threshold, t.expected_percent(threshold)) for t in tallies]
+    hits, misses, alarms = np.sum(tables, 0)
+    return float(hits / (hits + misses + alarms)) if hits + misses + alarms else float("nan")
 
 
 def _reliability(t: Tally) -> list[list[float]]:
@@ -119,6 +128,38 @@ def _reliability(t: Tally) -> list[list[float]]:
         else [0, 0, 0]
         for b, m in zip(bins, mids, strict=True)
     ]
+
+
+def scored(model, name: str, data: Path, event: str, kept: Path, suffix: str = "") -> list[dict[int, Tally]]:
+    """Return the tallies of an event's cases, from `kept` where they are there."""
+    parts = []
+    for case in cases(data, event):
+        path = kept / f"{name}{suffix}_{case.name}.json"
+        if not path.exists():
+            path.write_text(json.dumps({k: t.to_json() for k, t in score(model, case).items()}))
+        parts.append({int(k): Tally.from_json(t) for k, t in json.loads(path.read_text()).items()})
+    return parts
+
+
+def percents(trained: list[dict[int, Tally]], lead: int) -> list[int]:
+    """Return the percent of each of `THRESHOLDS` that is best on those events that have the lead.
+
+    Best is the mean over the events of the share of each one's own best CSI.
+    """
+    found = []
+    for index in range(len(THRESHOLDS)):
+        curves = np.nan_to_num([[t[lead].csi(index, p) for p in range(1, PERCENT)] for t in trained if lead in t])
+        known = curves[curves.max(1) > 0]
+        found.append(1 + int((known / known.max(1, keepdims=True)).mean(0).argmax()))
+    return found
+
+
+def choose(rows: dict[str, dict], tallies: dict[int, Tally], trained: list[dict[int, Tally]]) -> None:
+    """Write `csi_chosen` into the rows of an event: [CSI, percent] at the percents of the trained events."""
+    for lead in sorted({k for t in trained for k in t} & tallies.keys()):
+        chosen = percents(trained, lead)
+        told = [[round(tallies[lead].csi(index, p), 4), p] for index, p in enumerate(chosen)]
+        rows[str(5 * (lead + 1))]["csi_chosen"] = told
 
 
 def main() -> None:
@@ -141,26 +182,26 @@ def main() -> None:
     report = json.loads(args.out.read_text()) if args.out.exists() else {}
     for event in events:
         rows = report.setdefault(event, {})
-        for name in args.models.split(","):
-            model = create(name)
-            label = name
+        if not args.ours_alone:
+            sides = [json.loads(p.read_text())["models"] for p in sorted(args.pysteps.glob(f"{event}_*.json"))]
+            for name in ("steps", "lk_extrapolation"):
+                rows[name] = table([{int(k): Tally.from_json(t) for k, t in s[name].items()} for s in sides])
+    for name in args.models.split(","):
+        model, trained = create(name), []
+        if isinstance(model, Ensemble) and not args.weights:
+            for event in PERMITTED:
+                parts = scored(model, name, args.data, event, args.kept)
+                report.setdefault(event, {})[f"{name} (trained on)"] = table(parts)
+                trained.append(pool(parts))
+        for event in (e for e in events if not (trained and e in PERMITTED)):
+            label, suffix = name, ""
             if args.weights and isinstance(model, Ensemble):
-                weights = args.weights / f"{event}.safetensors"
-                model.cascade.load_state_dict(load_file(weights))
-                label = f"{name} (event left out)"
-            parts = []
-            for case in cases(args.data, event):
-                kept = args.kept / f"{label.split()[0]}{'_loeo' if args.weights else ''}_{case.name}.json"
-                if not kept.exists():
-                    kept.write_text(json.dumps({k: t.to_json() for k, t in score(model, case).items()}))
-                parts.append({int(k): Tally.from_json(t) for k, t in json.loads(kept.read_text()).items()})
-            rows[label] = table(pool(parts))
-            print(event, label, {m: r["crps"] for m, r in rows[label].items()}, flush=True)
-        if args.ours_alone:
-            continue
-        sides = [json.loads(p.read_text())["models"] for p in sorted(args.pysteps.glob(f"{event}_*.json"))]
-        for name in ("steps", "lk_extrapolation"):
-            rows[name] = table(pool([{int(k): Tally.from_json(t) for k, t in s[name].items()} for s in sides]))
+                model.cascade.load_state_dict(load_file(args.weights / f"{event}.safetensors"))
+                label, suffix = f"{name} (event left out)", "_loeo"
+            parts = scored(model, name, args.data, event, args.kept, suffix)
+            rows = report[event][label] = table(parts)
+            choose(rows, pool(parts), trained)
+            print(event, label, {m: r["crps"] for m, r in rows.items()}, flush=True)
     report["versions"] = {
         "torch": torch.__version__,
         "numpy": np.__version__,

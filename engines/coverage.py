@@ -4,7 +4,7 @@ A set is stacks in model space with masks; each stack belongs to the regimes tha
 there often enough, or the set is refused.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +52,24 @@ def regimes(stack: NDArray[np.float32], mask: NDArray[np.float32]) -> set[str]:
     return shown | {"stratiform"}
 
 
-def measure(stacks: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> Coverage:
+Stack = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""A stack and its mask, each (T, H, W)."""
+
+
+def choose(candidates: Iterable[Stack], wanted: int = LEAST) -> Iterator[Stack]:
+    """Yield those candidates that show a regime which fewer than `wanted` before them did; end when none is short."""
+    counts = dict.fromkeys(REGIMES, 0)
+    for stack, mask in candidates:
+        shown = regimes(stack, mask)
+        if any(counts[name] < wanted for name in shown):
+            for name in shown:
+                counts[name] += 1
+            yield stack, mask
+        if min(counts.values()) >= wanted:
+            return
+
+
+def measure(stacks: Iterable[Stack]) -> Coverage:
     """Return the coverage of (stack, mask) pairs."""
     counts, total = dict.fromkeys(REGIMES, 0), 0
     for stack, mask in stacks:

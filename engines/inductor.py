@@ -14,6 +14,7 @@ from torch import nn
 
 from engines.device import Resident, the_card
 from engines.half import Half
+from engines.memory import SCRATCH_PER_PIXEL
 from engines.plan import Plan
 from engines.reference import build_model
 from engines.shapes import Shape
@@ -21,8 +22,6 @@ from engines.shared import Shared
 from nowcast.models.spec import Inputs, ModelSpec, Outputs
 
 WARM_UPS = 3
-SCRATCH_PER_PIXEL = 64
-"""Bytes of scratch per pixel and member, at least what was measured; see benchmarks/results."""
 
 
 @cache
@@ -41,7 +40,7 @@ class InductorEngine:
         self.versions = self.library_versions()
         self._card = the_card()
         shape = (plan.spec, batch, height, width)
-        scratch = SCRATCH_PER_PIXEL * plan.spec.members * batch * height * width
+        scratch = SCRATCH_PER_PIXEL["inductor"] * plan.spec.members * batch * height * width
         self._need = Resident.need(f"{plan.spec.name} {batch}×{height}×{width}", *shape, scratch, 0)
         self._card.reserve(self._need)
         self._memory = Resident(self._card, *shape)

@@ -8,6 +8,7 @@ rung has a process of its own: what hangs or crashes there is killed, latched an
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -43,6 +44,8 @@ class Rung:
         Whether it gets a process of its own when the ladder gives any; plain numpy needs none.
     refused
         Why it may not be loaded, where it may not.
+    by_lead
+        Whether it makes an ensemble one lead after another, not all at once.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Rung:
     precision: str = "fp32"
     isolated: bool = True
     refused: str = ""
+    by_lead: bool = False
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -145,7 +149,7 @@ class Step:
     def _prove(self, now: datetime) -> None:
         if self._golden is None:
             self._golden = self._open(HEIGHT, WIDTH)
-        records = check_opened(self.rung.plan, self._golden, now)
+        records = check_opened(self.rung.plan, self._golden, now, self.rung.precision)
         self.record(self.rung, records, self._golden)
         require_parity(records)
         log.info("plan passed the parity gate", rung=self.rung.name, plan=self.rung.plan.digest[:12])
@@ -180,18 +184,29 @@ class Ladder:
         Where plans and their checks are recorded.
     processes
         Give each rung a process of its own, with deadlines.
+
+    Attributes
+    ----------
+    alone
+        To be held from a call of `serve` until its outputs have been read, where several threads forecast: the next
+        call overwrites them.
     """
 
     def __init__(
         self, rungs: Callable[[str], list[Rung]], threads: int, store: "Store | None" = None, *, processes: bool = False
     ) -> None:
-        self._rungs, self._threads, self._store = rungs, threads, store
+        self._rungs, self._threads, self._store, self.alone = rungs, threads, store, Lock()
         self._home: Callable[[], Home] = EngineProcess if processes else Here
         self._steps: dict[tuple[str, str, str], Step] = {}
 
-    def members(self, model: str) -> int:
-        """Return the size of a model's ensemble on its best rung."""
-        return self._rungs(model)[0].plan.spec.members
+    def spec(self, model: str) -> ModelSpec:
+        """Return what a model's best rung takes and gives."""
+        return self._rungs(model)[0].plan.spec
+
+    def crowd(self, model: str) -> int:
+        """Return how many members a model's best rung holds of all leads at once."""
+        best = self._rungs(model)[0]
+        return 1 if best.by_lead else best.plan.spec.members
 
     def serve(self, model: str, height: int, width: int, make: Callable[[ModelSpec], Inputs], now: datetime) -> Served:
         """Forecast one region of a padded shape on the best rung that works.

@@ -15,6 +15,7 @@ from engines.keys import Keyring
 from engines.ladder import Rung
 from engines.manifest import Host, Manifest
 from engines.order import Order
+from engines.pace import require_faster
 from engines.parity import check_opened, require_parity
 from engines.plan import GOLDEN, Plan, shipped_plan
 from engines.planstore import PLAN, Shelf, Verified, shelves
@@ -115,7 +116,7 @@ def _scores(shelf: Shelf, manifest: Manifest, files: dict[str, bytes], now: date
         for file, data in files.items():
             (Path(name) / file).write_bytes(data)
         plan = Plan(Path(name), manifest.spec, manifest.files[PLAN], manifest.files[GOLDEN], {}, PLAN)
-        return worst(prove(plan, BY_NAME[manifest.host.runtime], now))
+        return worst(prove(plan, BY_NAME[manifest.host.runtime], now, manifest.precision))
 
 
 def worst(records: list[CheckRecord]) -> dict[str, float]:
@@ -128,7 +129,7 @@ def worst(records: list[CheckRecord]) -> dict[str, float]:
     return scores
 
 
-def prove(plan: Plan, runtime: Runtime, now: datetime) -> list[CheckRecord]:
+def prove(plan: Plan, runtime: Runtime, now: datetime, precision: str = "") -> list[CheckRecord]:
     """Return the records of a plan that passes the gate in a process that is thrown away; a crash there is a refusal.
 
     Raises
@@ -138,18 +139,18 @@ def prove(plan: Plan, runtime: Runtime, now: datetime) -> list[CheckRecord]:
     ParityFailed
         When it differs from the reference.
     """
-    records = hold(plan, runtime, now)
+    records = hold(plan, runtime, now, precision)
     require_parity(records)
     return records
 
 
-def hold(plan: Plan, runtime: Runtime, now: datetime) -> list[CheckRecord]:
+def hold(plan: Plan, runtime: Runtime, now: datetime, precision: str = "") -> list[CheckRecord]:
     """Return how a plan does on the golden cases in a process that is thrown away, passed or not."""
     process = EngineProcess()
     try:
         limits = Limits(load=runtime.limits.load, wait=runtime.limits.load, call=runtime.limits.call)
         engine = process.open(Order(runtime.factory, plan, HEIGHT, WIDTH), limits)
-        records = check_opened(plan, engine, now)
+        records = check_opened(plan, engine, now, precision or runtime.precision)
     finally:
         process.close()
     return records
@@ -160,19 +161,35 @@ def verify(shelf: Shelf, version: int, now: datetime) -> tuple[Verified, list[Ch
     runtime = BY_NAME[shelf.runtime]
     here = host_of(runtime)
     verified = shelf.verify(version, replace(here, driver=shelf.manifest(version).host.driver), now)
-    records = prove(verified.plan, runtime, now)
+    records = prove(verified.plan, runtime, now, verified.manifest.precision)
     shelf.accept_driver(verified.digest, here.driver)
     return verified, records
 
 
 def promote(shelf: Shelf, version: int, now: datetime) -> list[CheckRecord]:
-    """Let a signed version serve: newer than all before, for this host exactly, and proven here and now."""
+    """Let a signed version serve: newer than all before, for this host exactly, and proven here and now.
+
+    One in INT8 must also be faster here than what it would replace.
+    """
     shelf.require_new(version)
     runtime = BY_NAME[shelf.runtime]
     verified = shelf.verify(version, host_of(runtime), now)
-    records = prove(verified.plan, runtime, now)
+    records = prove(verified.plan, runtime, now, verified.manifest.precision)
+    if verified.manifest.precision == "int8":
+        require_faster(verified.plan, _exact(shelf, now), runtime)
     shelf.promote(verified)
     return records
+
+
+def _exact(shelf: Shelf, now: datetime) -> Plan:
+    """Return the plan of another precision that serves on a shelf's runtime, or would without the shelf."""
+    for which in ("current", "previous"):
+        found = shelf.promoted(which, host_of(BY_NAME[shelf.runtime]), now)
+        if found and found.manifest.precision != "int8":
+            return found.plan
+    if shelf.runtime != "openvino":
+        raise PlanRefused(f"int8 on {shelf.runtime} is held against fp16 or fp32; build, sign and promote that first")
+    return shipped_plan(shelf.model)
 
 
 def rollback(shelf: Shelf, now: datetime) -> Verified:

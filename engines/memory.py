@@ -10,6 +10,9 @@ ALIGN = 256
 """What TensorRT asks of its memory; the driver gives at least that."""
 CONTEXT = 640 * MEBI
 """Left to the CUDA context, library code and the driver."""
+SCRATCH_PER_PIXEL = {"tensorrt": 512, "inductor": 768}
+"""Bytes of scratch per pixel and member, by rung. TensorRT for RTX says when it builds, in FP32 at 512²: `advection`
+322, `edge` 463, `standard` 420. `inductor` held 724 for `standard` at 512² (`benchmarks/results/gpu-standard.json`)."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,28 @@ def total(needs: Sequence[Need]) -> int:
 
 def require_fit(needs: Sequence[Need], memory: int) -> None:
     """Raise `DoesNotFit`, with the table of what needs what, unless all engines fit into `memory` bytes."""
-    needed = total(needs) + CONTEXT
+    require_all_fit([needs], memory)
+
+
+def require_all_fit(processes: Sequence[Sequence[Need]], memory: int) -> None:
+    """Raise as `require_fit` does, for the engines of several processes: each has its own scratch and CUDA context."""
+    needed = sum(total(needs) + CONTEXT for needs in processes)
     if needed <= memory:
         return
-    lines = [f"{'engine':32} {'resident':>10} {'scratch':>10}   MiB"]
-    lines += [f"{n.name:32} {n.resident / MEBI:10.0f} {n.scratch / MEBI:10.0f}" for n in needs]
-    lines += [f"{'CUDA itself':32} {CONTEXT / MEBI:10.0f} {'':>10}"]
-    table = "\n".join(lines)
+    everything = [need for needs in processes for need in needs]
     raise DoesNotFit(
-        f"{len(needs)} engines need {needed / MEBI:.0f} MiB, the device has {memory / MEBI:.0f}; take fewer or smaller"
-        f" regions, fewer members or another device\n{table}"
+        f"{len(everything)} engines need {needed / MEBI:.0f} MiB, the device has {memory / MEBI:.0f}; take fewer or"
+        f" smaller regions, fewer members or another device\n{table(processes)}"
     )
+
+
+def table(processes: Sequence[Sequence[Need]]) -> str:
+    """Return what needs what, in MiB: of each process its engines, of whose scratch the largest counts."""
+    lines = [f"{'engine':32} {'resident':>10} {'scratch':>10}   MiB"]
+    for needs in processes:
+        lines += [f"{n.name:32} {n.resident / MEBI:10.0f} {n.scratch / MEBI:10.0f}" for n in needs]
+        lines += [f"{'CUDA itself':32} {CONTEXT / MEBI:10.0f} {'':>10}"]
+    return "\n".join(lines)
 
 
 def _aligned(size: int) -> int:

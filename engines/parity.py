@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -13,6 +14,7 @@ from nowcast.errors import EngineError, ParityFailed
 from nowcast.models.spec import is_rate
 from nowcast.run import CheckRecord
 from nowcast.scores import csi, psnr
+from nowcast.side import side_by_side
 from nowcast.space import WET_FROM, to_model, to_rate
 
 LEAST_PSNR = 40.0
@@ -29,18 +31,19 @@ Build = Callable[[Plan, int, int], Engine]
 """Builds the engine of a plan for a height and width."""
 
 
-def check_engine(plan: Plan, build: Build, now: datetime) -> list[CheckRecord]:
+def check_engine(plan: Plan, build: Build, now: datetime, precision: str = "fp32") -> list[CheckRecord]:
     """Return one record per golden case and output of the engine that `build` makes of `plan`."""
     engine = build(plan, HEIGHT, WIDTH)
     try:
-        return check_opened(plan, engine, now)
+        return check_opened(plan, engine, now, precision)
     finally:
         engine.close()
 
 
-def check_opened(plan: Plan, engine: Engine, now: datetime) -> list[CheckRecord]:
+def check_opened(plan: Plan, engine: Engine, now: datetime, precision: str) -> list[CheckRecord]:
     """Return the same of an engine that is there, built for the golden cases' shape."""
-    return [record for case in unpack(plan.golden()) for record in compare(plan, case, engine(case.inputs), now)]
+    found = [r for case in unpack(plan.golden()) for r in compare(plan, case, engine(case.inputs), now)]
+    return [replace(record, runtime=engine.runtime, precision=precision) for record in found]
 
 
 def compare(plan: Plan, case: Golden, outputs: dict[str, np.ndarray], now: datetime) -> list[CheckRecord]:
@@ -50,8 +53,10 @@ def compare(plan: Plan, case: Golden, outputs: dict[str, np.ndarray], now: datet
         found = outputs[product]
         wet = expected >= WET_FROM if is_rate(product) else np.zeros(expected.shape, bool)
         overall, over_wet = psnr(found, expected), psnr(found, expected, wet)
-        passed = _enough(overall) and _enough(over_wet) and _in_range(found) and _same_areas(product, found, expected)
-        records.append(CheckRecord(plan.digest, now, case.name, product, _stored(overall), _stored(over_wet), passed))
+        areas = _areas(product, found, expected)
+        passed = _enough(overall) and _enough(over_wet) and _in_range(found) and (areas is None or areas >= LEAST_CSI)
+        scores = _stored(overall), _stored(over_wet), passed, None if areas is None else round(1 - areas, 6)
+        records.append(CheckRecord(plan.digest, now, case.name, product, *scores))
     return records
 
 
@@ -71,17 +76,16 @@ def _in_range(found: np.ndarray) -> bool:
     return bool(found.min() >= -0.01 and found.max() <= 1.01)  # NaN is neither
 
 
-def _same_areas(product: str, found: np.ndarray, expected: np.ndarray) -> bool:
-    if not is_rate(product):
-        return True
-    scores = [_agreement(found, expected, threshold) for threshold in CSI_THRESHOLDS]
-    return all(math.isnan(score) or score >= LEAST_CSI for score in scores)
+def _areas(product: str, found: np.ndarray, expected: np.ndarray) -> float | None:
+    """Return the least agreement over the thresholds; None where none is reached, and for what is no rate."""
+    scores = [_agreement(found, expected, threshold) for threshold in CSI_THRESHOLDS] if is_rate(product) else []
+    return min((score for score in scores if not math.isnan(score)), default=None)
 
 
 def _agreement(found: np.ndarray, expected: np.ndarray, threshold: float) -> float:
     """Return the CSI of the engine against the reference, where the reference is not at the threshold itself."""
     clear = np.abs(expected - to_model(np.array(threshold))[0]) > AMBIGUOUS
-    return csi(to_rate(found[clear]), to_rate(expected[clear]), threshold)
+    return csi(to_rate(np.clip(found[clear], 0, 1)), to_rate(expected[clear]), threshold)
 
 
 def _stored(value: float | None) -> float | None:
@@ -93,7 +97,7 @@ def _stored(value: float | None) -> float | None:
 
 def require_sane(outputs: dict[str, np.ndarray]) -> None:
     """Raise `EngineError` unless every output of a forecast is finite and in range; NaN is neither."""
-    for name, values in outputs.items():
-        if not _in_range(values):
+    for (name, values), sane in zip(outputs.items(), side_by_side(_in_range, outputs.values()), strict=True):
+        if not sane:
             least, most = float(values.min()), float(values.max())
             raise EngineError(f"output {name} lies in {least:g} … {most:g}, allowed is 0 … 1; the engine is not used")

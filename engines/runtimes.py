@@ -33,6 +33,8 @@ class Runtime:
         How to get it.
     capabilities
         Compute capabilities that it runs on; empty for all, None when it needs no GPU.
+    precision
+        In which it computes what a plan that ships says; a promoted plan has its own.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Runtime:
     remedy: str
     limits: Limits
     capabilities: tuple[str, ...] | None = None
+    precision: str = "fp32"
 
     @property
     def version(self) -> str | None:
@@ -93,7 +96,7 @@ RUNTIMES = (
     Runtime(
         "inductor", "inductor", "engines.inductor:InductorEngine", ("torch", "triton", "cuda.core"), "torch",
         "pip install torch and 'nowcast[gpu]' on a machine with an NVIDIA GPU",
-        Limits(load=900, wait=2, call=10), (),
+        Limits(load=900, wait=2, call=10), (), "fp16",
     ),
     Runtime(
         "openvino", "openvino", "engines.openvino:OpenVinoEngine", ("openvino",), "openvino",
@@ -105,6 +108,7 @@ RUNTIMES = (
     ),
 )  # fmt: skip
 BY_NAME = {runtime.name: runtime for runtime in RUNTIMES}
+BY_FACTORY = {runtime.factory: runtime for runtime in RUNTIMES}
 
 
 def runtime_named(name: str) -> Runtime:
@@ -132,15 +136,15 @@ def make_rungs(promoted: Promoted = no_plans) -> Callable[[str], list[Rung]]:
         plan = shipped_plan(model)
         found = list(promoted(model))
         if not inductor.missing(gpu):
-            found.append(rung_of(inductor, plan, "fp16"))
+            found.append(rung_of(inductor, plan))
         return [*found, rung_of(openvino, plan), extrapolation()]
 
     return rungs
 
 
-def rung_of(runtime: Runtime, plan: Plan, precision: str = "fp32", name: str = "") -> Rung:
-    """Return the rung of a plan on a runtime."""
-    return Rung(name or runtime.rung, runtime.factory, plan, runtime.limits, precision)
+def rung_of(runtime: Runtime, plan: Plan, precision: str = "", name: str = "") -> Rung:
+    """Return the rung of a plan on a runtime, in the runtime's own precision unless the plan has one."""
+    return Rung(name or runtime.rung, runtime.factory, plan, runtime.limits, precision or runtime.precision)
 
 
 def extrapolation() -> Rung:

@@ -131,17 +131,22 @@ def forecast(
     leads: Annotated[int, typer.Option(help="How many leads of five minutes.")] = 24,
     region: Annotated[str | None, typer.Option(help="Region to forecast on; else the files' own grid.")] = None,
     model: Annotated[str, typer.Option(help="Model to use.")] = "advection",
+    members: Annotated[int | None, typer.Option(help="Write this many members of the ensemble too.")] = None,
 ) -> None:
     """Forecast once from files, without a database."""
     from engines.ladder import Ladder
+    from engines.members import rungs_with_members
     from engines.runtimes import make_rungs
     from jobs.oneshot import forecast_files
     from nowcast.region import read_regions
 
     settings = read_settings()
     regions = read_regions(settings.regions_file)
-    ladder = Ladder(make_rungs(), settings.engine_threads)
-    made = forecast_files(files, output, leads, region, regions, model, ladder)
+    rungs = make_rungs()
+    if members is not None:
+        rungs = rungs_with_members(rungs, members)
+    ladder = Ladder(rungs, settings.engine_threads)
+    made = forecast_files(files, output, leads, region, regions, model, ladder, members)
     reference = made["forecast_reference_time"].values.astype("datetime64[m]")
     typer.echo(
         f"{output}: {', '.join(map(str, made.data_vars))} for {made.sizes['lead_time']} leads from {reference} UTC"

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from threading import Lock
 
 import structlog
 import xarray as xr
@@ -22,6 +24,7 @@ from nowcast.ingest import Intake
 from nowcast.life import Serving, State
 from nowcast.region import Region, Regions
 from nowcast.run import FrameRecord, Run
+from nowcast.side import Room, cores
 from nowcast.stack import TOLERANCE, nominal_times
 from nowcast.store.leases import Lease
 from nowcast.store.store import Store
@@ -32,6 +35,10 @@ log = structlog.get_logger()
 FUTURE = timedelta(minutes=2)
 EXTRAPOLATION = "advection"
 """The model that serves when the newest frame is too old for anything cleverer."""
+AT_ONCE = max(1, min(6, cores() // 2))
+"""Regions in work at the same time: while the engine has one, others are prepared and published."""
+CELLS_AT_ONCE = 2048 * 2048
+"""Grid cells that they have together: each holds its products, 770 bytes a cell for an ensemble."""
 DIGITS = re.compile(r"\d+")
 LOOK_BACK = 32
 """How many of a source's newest frames to choose from: at two minutes each, more than the stack spans."""
@@ -55,6 +62,14 @@ class Report:
     failed: dict[str, str] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
 
+    def note(self, region: Region, made: Made | None) -> None:
+        """Note what a region came to; None where there was nothing new."""
+        if made is None:
+            self.unchanged.append(region.name)
+        else:
+            self.published[region.name] = made.run.base_time
+            self.made.append(made)
+
 
 @dataclass
 class Cycle:
@@ -74,6 +89,8 @@ class Cycle:
     leader: Leader | None = None
     metrics: Metrics = field(default_factory=Metrics)
     _told: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    _room: Room = field(default_factory=lambda: Room(CELLS_AT_ONCE))
+    _reading: Lock = field(default_factory=Lock)
 
     def close(self) -> None:
         """End the engines' and the parsers' processes."""
@@ -91,9 +108,14 @@ class Cycle:
         self._lease()
         report, lives = Report(), self.store.models.lives()
         self.feed.ingest({source for region in self.regions for source in region.sources}, self.clock.now())
-        for region, records in self._newest_first(report):
-            with self._isolated(region, report):
-                self._serve(region, records, lives.serving(region), report)
+        ready, pool = self._newest_first(report), ThreadPoolExecutor(AT_ONCE)
+        try:
+            begun = [(r, pool.submit(self._serve, r, records, lives.serving(r))) for r, records in ready]
+            for region, served in begun:
+                with self._isolated(region, report):
+                    report.note(region, served.result())
+        finally:
+            pool.shutdown(cancel_futures=True)
         self.metrics.gate(self.feed.states)
         self.metrics.passed(self.clock.now(), len(report.failed), len(self.feed.refused))
         return report
@@ -130,23 +152,26 @@ class Cycle:
             self.store.slots.refuse(region, slot, reason)
             self._told[region] = slot, kind
 
-    def _serve(self, region: Region, records: Sequence[FrameRecord], serving: Serving, report: Report) -> None:
+    def _serve(self, region: Region, records: Sequence[FrameRecord], serving: Serving) -> Made | None:
+        with self._room.taken(region.grid.height * region.grid.width):
+            return self._forecast(region, records, serving)
+
+    def _forecast(self, region: Region, records: Sequence[FrameRecord], serving: Serving) -> Made | None:
+        """Publish what a region's newest frames give, or return None where that has been done."""
         before = self.store.newest(region.name)
         allowed, flags = self._judged(region, records, serving)
         if before and self._done(before, region, records, (serving, allowed)):
-            report.unchanged.append(region.name)
-            return
+            return None
         stages = Deadline(region=region.name)
-        with stages("read"):
+        with self._reading, stages("read"):
             frames = [self.feed.cache.get(record) for record in records]
         run = self._publish(replace(region, model=allowed.model), frames, flags, str(allowed.state), stages, before)
         self._told.pop(region.name, None)
-        report.published[region.name] = run.base_time
-        report.made.append(Made(region, run, frames))
         latency = self.clock.now() - max(r.received_at for r in records)
         self.metrics.published(run, latency, stages.seconds, _skipped(before, run))
         self.metrics.over_budget(stages.over)
         log.info("run published", region=region.name, base_time=run.base_time.isoformat(), flags=run.flags)
+        return Made(region, run, frames)
 
     def _newest(self, region: Region) -> list[FrameRecord]:
         """Return what a forecast of the region starts from, oldest first: the newest frames of each of its sources.

@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engines.gpu import find_gpu
+from engines.memory import table
 from engines.plan import SHIPPED, read_plan
 from engines.runtimes import RUNTIMES
+from jobs.fit import require_regions_fit
+from jobs.registry import configured_rungs
+from nowcast.clock import wall
 from nowcast.config import Settings
 from nowcast.errors import NowcastError
 from nowcast.region import read_regions
@@ -40,6 +44,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _plans()
     yield Finding("sources", "ok", ", ".join(source.name for source in SOURCES))
     yield _regions(settings)
+    yield from _fit(settings)
     yield Finding("sqlite", "ok", sqlite3.sqlite_version)
     yield _database(settings)
 
@@ -83,6 +88,18 @@ def _regions(settings: Settings) -> Finding:
         return Finding("regions", "ok", ", ".join(r.name for r in read_regions(settings.regions_file)))
     except NowcastError as error:
         return Finding("regions", "bad", str(error), "correct the file")
+
+
+def _fit(settings: Settings) -> Iterator[Finding]:
+    """Yield whether the regions' engines fit on the GPU, where there is one."""
+    gpu = find_gpu()
+    if gpu is None:
+        return
+    try:
+        needs = require_regions_fit(read_regions(settings.regions_file), configured_rungs(settings, wall), gpu)
+        yield Finding("gpu memory", "ok", table(needs))
+    except NowcastError as error:
+        yield Finding("gpu memory", "bad", str(error), "the worker does not start with these regions")
 
 
 def _database(settings: Settings) -> Finding:

@@ -63,13 +63,15 @@ def build(
     """Build a plan for the shapes of regions, and prove it where it can run here."""
     from engines.lifecycle import Recipe
     from engines.lifecycle import build as build_plan
+    from engines.plan import shipped_plan
     from engines.tensorrt import Bucket
+    from jobs.tiles import engine_shape
     from nowcast.clock import wall
-    from nowcast.models.spec import padded
     from nowcast.region import read_regions
 
     regions = read_regions(read_settings().regions_file)
-    shapes = tuple({padded(regions[name].grid.shape) for name in region or [r.name for r in regions]})
+    members = shipped_plan(model).spec.members
+    shapes = tuple({engine_shape(regions[name], members) for name in region or [r.name for r in regions]})
     buckets = tuple(Bucket(size, shapes) for size in sorted({1, batch}))
     recipe = Recipe(model, runtime, precision, buckets, graph, gpu, sm)
     manifest, missing = build_plan(_shelf(model, runtime), recipe, wall())
@@ -185,8 +187,22 @@ def _record(model: str, runtime: str, version: int, records: list[CheckRecord]) 
 
 
 def _show(records: list[CheckRecord]) -> None:
-    table = Table("case", "product", "PSNR dB", "PSNR dB, wet", "passed")
+    """Print per product the worst of its golden cases, and each case that failed."""
+    of = records[0]
+    title = f"{of.runtime} {of.precision}, plan {of.plan[:12]}"
+    table = Table("product", "least PSNR dB", "wet", "CSI difference", "passed", title=title)
+    for product in dict.fromkeys(r.product for r in records):
+        mine = [r for r in records if r.product == product]
+        table.add_row(product, *_told(mine), f"{sum(r.passed for r in mine)} of {len(mine)}")
     for r in records:
-        shown = ["–" if v is None else f"{v:.1f}" for v in (r.psnr_all, r.psnr_wet)]
-        table.add_row(r.case, r.product, *shown, "yes" if r.passed else "NO")
+        if not r.passed:
+            table.add_row(f"{r.product}, {r.case}", *_told([r]), "NO")
     Console().print(table)
+
+
+def _told(records: list[CheckRecord]) -> tuple[str, str, str]:
+    """Return the worst of some checks."""
+    decibel = [[v for r in records if (v := getattr(r, name)) is not None] for name in ("psnr_all", "psnr_wet")]
+    areas = [r.csi_difference for r in records if r.csi_difference is not None]
+    everywhere, wet = (f"{min(values):.1f}" if values else "–" for values in decibel)
+    return everywhere, wet, f"{max(areas):.4f}" if areas else "–"

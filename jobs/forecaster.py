@@ -17,6 +17,7 @@ from nowcast.clock import STEP
 from nowcast.frame import valid_time
 from nowcast.fusion import carry, fused_frames
 from nowcast.motion import motion
+from nowcast.noise import Noise
 from nowcast.products import to_fields
 from nowcast.region import Region
 from nowcast.resample import to_nominal
@@ -68,11 +69,16 @@ def forecast(
         stack = build_stack(brought_together(frames, region, satellites), region.grid, region.margin)
     with stages("motion"):
         flow = motion(stack.values, stack.mask, stack.minutes)
-    with stages("engine"):
-        served = serve(ladder, region, stack, flow, now)
-    with stages("products"):
-        fields = to_fields(served.outputs, 0, stack.shape, stack.margin)
-        if stack.source is not None:
+    with stages("noise"):
+        noise = Noise(region.name, stack.base_time, stack.values.shape[1:])
+        noise(ladder.spec(region.model))
+    with ladder.alone:
+        with stages("engine"):
+            served = serve(ladder, region, stack, flow, noise, now)
+        with stages("products"):
+            fields = to_fields(served.outputs, 0, stack.shape, stack.margin)
+    if stack.source is not None:
+        with stages("products"):
             fields["rain_source"] = _source_field(stack, flow, fields)
     return Forecast(stack, fields, served)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from threading import Lock
 from uuid import uuid4
 
 import structlog
@@ -61,6 +62,7 @@ class Leader:
     monotonic: Callable[[], float] = time.monotonic
     lasts: timedelta = LASTS
     _lease: Lease | None = None
+    _one: Lock = field(default_factory=Lock)
     _renewed: float = 0.0
     _standing_by: bool = False
 
@@ -72,8 +74,9 @@ class Leader:
         LeaseLost
             When another worker holds it.
         """
-        if self._lease is None or self.monotonic() - self._renewed > self.lasts.total_seconds() / RENEWALS:
-            self._renew()
+        with self._one:
+            if self._lease is None or self.monotonic() - self._renewed > self.lasts.total_seconds() / RENEWALS:
+                self._renew()
         if self._lease is None:
             raise LeaseLost(f"lease {CYCLE!r} is held by another worker; this one ({self.holder}) stands by")
         return self._lease

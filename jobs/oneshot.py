@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from engines.ladder import Ladder
@@ -15,14 +16,24 @@ from nowcast.ingest import require_past
 from nowcast.models.spec import LEADS
 from nowcast.output import forecast_dataset, write_netcdf
 from nowcast.region import Region, Regions
+from nowcast.run import Fields
 from nowcast.sources import read_frame
 from nowcast.stack import nominal_times
 
 
 def forecast_files(
-    files: Sequence[Path], output: Path, leads: int, region: str | None, regions: Regions, model: str, ladder: Ladder
+    files: Sequence[Path],
+    output: Path,
+    leads: int,
+    region: str | None,
+    regions: Regions,
+    model: str,
+    ladder: Ladder,
+    members: int | None = None,
 ) -> xr.Dataset:
     """Forecast from the newest of `files` on the region's grid, or on the files' own, and write CF NetCDF.
+
+    Of the members that the engine gives the file has the first `members`, or all.
 
     Raises
     ------
@@ -47,9 +58,16 @@ def forecast_files(
         "input_digests": " ".join(made.stack.frames),
         "input_frames_missing": str(made.stack.missing),
     }
-    dataset = forecast_dataset(fields, where.grid, made.stack.base_time, attributes)
+    dataset = forecast_dataset(with_members(fields, members), where.grid, made.stack.base_time, attributes)
     write_netcdf(dataset, output)
     return dataset
+
+
+def with_members(fields: Fields, members: int | None) -> Fields:
+    """Return the fields with their first members, or all of them, as one: `rain_member` (M, K, H, W)."""
+    each = {name: values for name, values in fields.items() if name.startswith("rain_member_")}
+    rest = {name: values for name, values in fields.items() if name not in each}
+    return {**rest, "rain_member": np.stack(list(each.values())[:members])} if each else rest
 
 
 def read_in_order(files: Sequence[Path]) -> list[xr.Dataset]:

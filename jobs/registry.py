@@ -14,9 +14,12 @@ from pathlib import Path
 from types import MappingProxyType
 from uuid import uuid4
 
+from engines.keys import read_keyring
 from engines.ladder import Rung
+from engines.lifecycle import PromotedPlans
 from engines.plan import ABOUT, SHIPPED, Plan, read_plan, write_plan
-from engines.runtimes import BY_NAME, Promoted, extrapolation, no_plans, rung_of
+from engines.runtimes import BY_NAME, Promoted, extrapolation, make_rungs, no_plans, rung_of
+from nowcast.config import Settings
 from nowcast.errors import LifeError
 from nowcast.life import State, Transition
 from nowcast.store.store import Store
@@ -35,6 +38,12 @@ def with_registered(
         return [*promoted(model), rung_of(BY_NAME["openvino"], read_plan(folder / model)), extrapolation()]
 
     return found
+
+
+def configured_rungs(settings: Settings, now: Callable[[], datetime]) -> Callable[[str], list[Rung]]:
+    """Return what gives the rungs of a model on this machine: promoted plans, what ships, what was registered."""
+    promoted = PromotedPlans(settings.plans_dir, read_keyring(settings), now)
+    return with_registered(settings.models_dir, make_rungs(promoted), promoted)
 
 
 def register(

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.ladder import Ladder, Served
-from nowcast.models.spec import MULTIPLE, Inputs, ModelSpec
-from nowcast.noise import noise_for
+from nowcast.models.spec import MULTIPLE, Inputs, ModelSpec, padded
+from nowcast.noise import Noise
 from nowcast.region import Region
 from nowcast.stack import RegionStack
 
 WHOLE = 2048 * 2048
-"""Cells up to which a deterministic model gets a grid in one call; its working memory is then about 2 GB."""
+"""Cells up to which a deterministic model, or an ensemble lead by lead, gets a grid in one call: about 2 GB of work."""
 CROWD = 10_000_000
 """The same for an ensemble, cells times members: `edge` then works in 9 GB (3.6 GB at 704², 2 GB at 512²)."""
 SIDE, OVERLAP = 1024, 224
@@ -29,14 +29,27 @@ SIDE, OVERLAP = 1024, 224
 Array = NDArray[np.float32]
 
 
-def serve(ladder: Ladder, region: Region, stack: RegionStack, flow: Array, now: datetime) -> Served:
+def serve(ladder: Ladder, region: Region, stack: RegionStack, flow: Array, noise: Noise, now: datetime) -> Served:
     """Return what the ladder makes of a region's stack, (1, K, H, W) per output."""
     height, width = stack.values.shape[1:]
-    members = ladder.members(region.model)
-    if height * width * members <= (WHOLE if members == 1 else CROWD):
+    members = ladder.crowd(region.model)
+    if _fits(height, width, members):
         whole = (slice(0, height), slice(0, width))
-        return ladder.serve(region.model, height, width, lambda spec: _inputs(spec, region, stack, flow, whole), now)
-    return _in_tiles(ladder, region, stack, flow, now, _tiling(members))
+        return ladder.serve(region.model, height, width, lambda spec: _inputs(spec, stack, flow, noise, whole), now)
+    return _in_tiles(ladder, region, stack, flow, noise, now, _tiling(members))
+
+
+def engine_shape(region: Region, members: int) -> tuple[int, int]:
+    """Return (H, W) of the engine that forecasts a region: its grid and margin, padded, or what a tile reads."""
+    height, width = padded(region.grid.widened(region.margin).shape)
+    if _fits(height, width, members):
+        return height, width
+    side, overlap = _tiling(members)
+    return min(side + 2 * overlap, height), min(side + 2 * overlap, width)
+
+
+def _fits(height: int, width: int, members: int) -> bool:
+    return height * width * members <= (WHOLE if members == 1 else CROWD)
 
 
 def _tiling(members: int) -> tuple[int, int]:
@@ -49,19 +62,24 @@ def _tiling(members: int) -> tuple[int, int]:
 
 
 def _in_tiles(
-    ladder: Ladder, region: Region, stack: RegionStack, flow: Array, now: datetime, tiling: tuple[int, int]
+    ladder: Ladder,
+    region: Region,
+    stack: RegionStack,
+    flow: Array,
+    noise: Noise,
+    now: datetime,
+    tiling: tuple[int, int],
 ) -> Served:
     height, width = stack.values.shape[1:]
     made: Served | None = None
     outputs: dict[str, Array] = {}
     for wanted, read in _tiles(height, width, *tiling):
         tall, wide = (part.stop - part.start for part in read)
-        make = partial(_inputs, region=region, stack=stack, flow=flow, part=read)
+        make = partial(_inputs, stack=stack, flow=flow, noise=noise, part=read)
         part = ladder.serve(region.model, tall, wide, make, now)
         if made is not None and (part.rung, part.plan) != (made.rung, made.plan):
-            return _in_tiles(
-                ladder, region, stack, flow, now, tiling
-            )  # a rung fell: one forecast is made by one engine
+            # a rung fell: one forecast is made by one engine
+            return _in_tiles(ladder, region, stack, flow, noise, now, tiling)
         made = made or part
         inner = tuple(slice(w.start - r.start, w.stop - r.start) for w, r in zip(wanted, read, strict=True))
         for name, values in part.outputs.items():
@@ -83,15 +101,15 @@ def _tiles(
         yield wanted, (read[0], read[1])
 
 
-def _inputs(spec: ModelSpec, region: Region, stack: RegionStack, flow: Array, part: tuple[slice, slice]) -> Inputs:
-    noise = noise_for(spec, region.name, stack.base_time, stack.values.shape[1:])
+def _inputs(spec: ModelSpec, stack: RegionStack, flow: Array, noise: Noise, part: tuple[slice, slice]) -> Inputs:
+    whole = noise(spec)
     rows, columns = part
     coarse_rows, coarse_columns = (slice(p.start // 4, p.stop // 4) for p in part)
     return Inputs(
         np.ascontiguousarray(stack.values[None, :, rows, columns]),
         np.ascontiguousarray(stack.mask[None, :, rows, columns]),
         np.ascontiguousarray(flow[None, :, coarse_rows, coarse_columns]),
-        None if noise is None else _cut(noise, spec, part),
+        None if whole is None else _cut(whole, spec, part),
     )
 
 

@@ -15,17 +15,16 @@ from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import BaseScheduler
 
-from engines.keys import read_keyring
+from engines.gpu import find_gpu
 from engines.ladder import Ladder
-from engines.lifecycle import PromotedPlans
-from engines.runtimes import make_rungs
 from jobs.after import Afterwork
 from jobs.cycle import Cycle, Report
+from jobs.fit import require_regions_fit
 from jobs.guard import Guard
 from jobs.keep import Keeper, Keeps
 from jobs.leader import Leader
 from jobs.metrics import Metrics
-from jobs.registry import with_registered
+from jobs.registry import configured_rungs
 from jobs.steady import SteadyClock
 from jobs.supervise import require_port
 from nowcast.clock import Clock
@@ -57,22 +56,22 @@ def open_cycle(settings: Settings) -> Cycle:
     Raises
     ------
     NowcastError
-        When regions, sources or database cannot be used.
+        When regions, sources or database cannot be used, or the regions' engines do not fit on the GPU.
     """
     regions, sources = read_regions(settings.regions_file), with_own(settings.sources_file)
     for region in regions:
         for source in region.sources:
             source_named(source, sources)
+    metrics = Metrics()
+    clock = Clock(settings.clock_speed, settings.clock_epoch, SteadyClock(jumped=metrics.jumped))
+    rungs = configured_rungs(settings, clock.now)
+    require_regions_fit(regions, rungs, find_gpu())
     store = Store.open(settings.url)
     store.put_regions(RegionRecord(r.name, r.title, r.grid, r.sources, r.model, r.places) for r in regions)
     sandbox = Sandbox(settings.parse_workers, sources_file=settings.sources_file)
     cache = FrameCache(read=sandbox.read, close=sandbox.close)
     thresholds = {source: region.gate for region in reversed(list(regions)) for source in region.sources}
     feed = Intake(settings.feed_dir, store, cache, satellites_of(sources), thresholds)
-    metrics = Metrics()
-    clock = Clock(settings.clock_speed, settings.clock_epoch, SteadyClock(jumped=metrics.jumped))
-    promoted = PromotedPlans(settings.plans_dir, read_keyring(settings), clock.now)
-    rungs = with_registered(settings.models_dir, make_rungs(promoted), promoted)
     ladder = Ladder(rungs, settings.engine_threads, store, processes=True)
     return Cycle(regions, store, feed, ladder, clock, metrics=metrics)
 

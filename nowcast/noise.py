@@ -6,7 +6,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.models.spec import ModelSpec
+from nowcast.models.spec import ModelSpec, NoiseSpec
 
 
 def noise_for(spec: ModelSpec, region: str, base_time: datetime, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
@@ -15,6 +15,20 @@ def noise_for(spec: ModelSpec, region: str, base_time: datetime, shape: tuple[in
         return None
     members, *rest = spec.noise.shape(*shape)
     return np.stack([_member(region, base_time, number, tuple(rest)) for number in range(members)])[None]
+
+
+class Noise:
+    """The noise of one forecast: made once for each kind of ensemble that asks, ahead of an engine's turn or in it."""
+
+    def __init__(self, region: str, base_time: datetime, shape: tuple[int, ...]) -> None:
+        self._of = region, base_time, shape
+        self._made: dict[NoiseSpec | None, NDArray[np.float32] | None] = {}
+
+    def __call__(self, spec: ModelSpec) -> NDArray[np.float32] | None:
+        """Return what `noise_for` makes for the spec."""
+        if spec.noise not in self._made:
+            self._made[spec.noise] = noise_for(spec, *self._of)
+        return self._made[spec.noise]
 
 
 def _member(region: str, base_time: datetime, member: int, shape: tuple[int, ...]) -> NDArray[np.float32]:

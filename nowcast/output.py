@@ -20,6 +20,7 @@ NAMES = {
     "rain_mean": ("rainfall_rate", "mm h-1", "rain rate, mean of the ensemble"),
     "rain_p10": ("rainfall_rate", "mm h-1", "rain rate, 10th percentile of the ensemble"),
     "rain_p50": ("rainfall_rate", "mm h-1", "rain rate, median of the ensemble"),
+    "rain_member": ("rainfall_rate", "mm h-1", "rain rate of a member of the ensemble"),
     "rain_source": ("", "1", "source of the rain rate: 1 for the region's first, NaN where none saw"),
     "rain_p90": ("rainfall_rate", "mm h-1", "rain rate, 90th percentile of the ensemble"),
 }
@@ -34,11 +35,12 @@ def forecast_dataset(fields: Fields, grid: Grid, base_time: datetime, attributes
     Parameters
     ----------
     fields
-        Products by name, (K, H, W); lead k is valid (k + 1) · 5 min after `base_time` (aware UTC).
+        Products by name, (K, H, W), or `rain_member` (M, K, H, W); lead k is valid (k + 1) · 5 min after `base_time`
+        (aware UTC).
     attributes
         Global attributes beside the conventional ones: source, model, rung …
     """
-    leads = len(next(iter(fields.values())))
+    leads = next(iter(fields.values())).shape[-3]
     reference = np.datetime64(base_time.astimezone(UTC).replace(tzinfo=None), "ns")
     lead = np.arange(1, leads + 1) * np.timedelta64(STEP_MINUTES, "m").astype("timedelta64[ns]")
     coordinates = {
@@ -47,17 +49,28 @@ def forecast_dataset(fields: Fields, grid: Grid, base_time: datetime, attributes
         "lead_time": ("lead_time", lead, {"standard_name": "forecast_period"}),
         "time": ("lead_time", reference + lead, {"standard_name": "time", "long_name": "valid time (UTC)"}),
     }
+    if "rain_member" in fields:
+        numbers = np.arange(1, len(fields["rain_member"]) + 1, dtype=np.int32)
+        coordinates["realization"] = ("realization", numbers, {"standard_name": "realization", "units": "1"})
     variables = {}
     for name, values in fields.items():
-        standard_name, units, long_name = NAMES.get(
-            name, ("", "1", f"probability of a rain rate of at least {name.removeprefix('prob_')} mm/h")
-        )
+        standard_name, units, long_name = names_of(name)
         described = {"units": units, "long_name": long_name, "grid_mapping": "crs"}
         if standard_name:
             described["standard_name"] = standard_name
-        variables[name] = (("lead_time", "y", "x"), values.astype(np.float32, copy=False), described)
+        dims = ("realization", "lead_time", "y", "x")[-values.ndim :]
+        variables[name] = (dims, values.astype(np.float32, copy=False), described)
     conventional = {"Conventions": "CF-1.11", "history": f"{datetime.now(UTC):%Y-%m-%dT%H:%MZ} nowcast {__version__}"}
     return xr.Dataset(variables, coordinates, {**conventional, **attributes})
+
+
+def names_of(name: str) -> tuple[str, str, str]:
+    """Return standard name, units and long name of a product."""
+    if name.startswith("rain_member_"):
+        standard_name, units, _ = NAMES["rain_member"]
+        return standard_name, units, f"rain rate, member {int(name.removeprefix('rain_member_'))} of the ensemble"
+    threshold = name.removeprefix("prob_")
+    return NAMES.get(name, ("", "1", f"probability of a rain rate of at least {threshold} mm/h"))
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path) -> None:

@@ -48,6 +48,10 @@ class CheckRecord:
     ----------
     psnr_all, psnr_wet
         dB in model space, over all pixels and over wet ones; None where there was none to compare.
+    csi_difference
+        How much the CSI against the reference falls short of 1, at the worst threshold; None where none was reached.
+    runtime, precision
+        What ran the plan; empty for checks of before this was kept.
     """
 
     plan: str
@@ -57,6 +61,9 @@ class CheckRecord:
     psnr_all: float | None
     psnr_wet: float | None
     passed: bool
+    csi_difference: float | None = None
+    runtime: str = ""
+    precision: str = ""
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class Tally:
 
     def csi(self, threshold: int, percent: int | None = None) -> float:
         """Return the critical success index of THRESHOLDS[threshold], of the mean or of a probability ≥ `percent`."""
-        table = self.mean[threshold] if percent is None else self._table(threshold, percent)
+        table = self.mean[threshold] if percent is None else self.table(threshold, percent)
         hits, misses, alarms = table
         return float(hits / (hits + misses + alarms)) if hits + misses + alarms else float("nan")
 
@@ -128,12 +128,24 @@ class Tally:
         scores = [(self.csi(threshold, percent), percent) for percent in range(1, PERCENT)]
         return max(scores, key=lambda s: (np.nan_to_num(s[0]), -s[1]))
 
+    def expected_percent(self, threshold: int) -> int:
+        """Return the percent at which these probabilities themselves expect the best CSI; no observation is looked at.
+
+        With p at the pixels, those told rain (p ≥ t) expect Σp hits; the event or a forecast of it is expected at
+        their number plus the Σp of all others. The ratio is greatest at the t that is returned.
+        """
+        counts = self.probability[threshold].sum(1)
+        hits = (counts * np.arange(PERCENT) / 100)[::-1].cumsum()[::-1]
+        either = counts[::-1].cumsum()[::-1] + hits[0] - hits
+        return 1 + int((hits[1:] / np.maximum(either[1:], 1e-9)).argmax())
+
     def fractions(self, threshold: int) -> float:
         """Return the fractions skill score of THRESHOLDS[threshold]."""
         error, reference = self.fss[threshold]
         return float(1 - error / reference) if reference else float("nan")
 
-    def _table(self, threshold: int, percent: int) -> tuple[float, float, float]:
+    def table(self, threshold: int, percent: int) -> tuple[float, float, float]:
+        """Return hits, misses and false alarms of a probability ≥ `percent`."""
         no, yes = self.probability[threshold].T
         return yes[percent:].sum(), yes[:percent].sum(), no[percent:].sum()
 

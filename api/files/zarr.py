@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nowcast.chunks import LEVEL, SIDE, Chunk, Fill, coding, decode_codes
 from nowcast.errors import NotKept
 from nowcast.grid import Grid
-from nowcast.output import NAMES
+from nowcast.output import names_of
 from nowcast.run import Run
 from nowcast.store.pixels import RunPixels
 
@@ -62,7 +62,7 @@ def _metadata(run: Run, grid: Grid) -> dict[str, dict[str, Any]]:
     }
     for product in run.products:
         how = coding(product)
-        standard, units, long_name = NAMES.get(product, ("", "1", f"probability, {product.removeprefix('prob_')} mm/h"))
+        standard, units, long_name = names_of(product)
         told = {"units": units, "long_name": long_name, "scale_factor": 1 / how.scale, "add_offset": 0.0}
         told |= {"_FillValue": how.unseen, "grid_mapping": "crs", "coordinates": "forecast_reference_time"}
         if standard:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nowcast.models.advection import advect
-from nowcast.models.cascade import Cascade, Leads, latent_to_model, latent_to_rate
+from nowcast.models.cascade import Cascade, Leads, Prepared, latent_to_model, latent_to_rate
 from nowcast.models.spec import LEADS, PROBABILITY_PRODUCTS, RATE_PRODUCTS, ModelSpec, member_products
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -52,8 +52,10 @@ class Ensemble(nn.Module):
 
     def forward(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """Return the products and the coverage."""
-        ready = self.cascade.prepare(stack, mask, motion, noise)
-        leads = list(range(self.spec.leads))
+        return self.at(list(range(self.spec.leads)), self.cascade.prepare(stack, mask, motion, noise), mask)
+
+    def at(self, leads: list[int], ready: Prepared, mask: Tensor) -> tuple[Tensor, ...]:
+        """Return the products and the coverage of some leads (0 is 5 min), each (B, len(leads), H, W)."""
         each = Leads(leads, ready)
         levels = self.cascade.levels_at(ready, leads)
         coverage = advect(each(mask[:, -1:]), each.path)

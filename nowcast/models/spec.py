@@ -12,6 +12,7 @@ coverage  (B, K, H, W)            share (0 … 1) of each pixel that was seen wh
 ========  ======================  =============================================================================
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,6 +32,11 @@ PROBABILITY_PRODUCTS = ("prob_0.1", "prob_1", "prob_5", "prob_10")
 def member_products(count: int) -> tuple[str, ...]:
     """Return the names of the first `count` members as products: rates, as `rain_mean` is."""
     return tuple(f"rain_member_{number:02d}" for number in range(1, count + 1))
+
+
+def shown_members(products: Iterable[str]) -> int:
+    """Return how many of the products are members."""
+    return sum(product.startswith("rain_member_") for product in products)
 
 
 def is_rate(product: str) -> bool:

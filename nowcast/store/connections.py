@@ -1,6 +1,8 @@
 """How the repositories reach the database: one statement, a snapshot of several, or a writing transaction."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from threading import Lock
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, select
@@ -18,6 +20,8 @@ class Connections:
         self.engine = engine
         self.dialect = engine.dialect.name
         self._modes = Modes.of(engine)
+        # SQLite has one writer, and who waits for it looks again ever more seldom: here, threads take turns at once.
+        self._turn = Lock() if self.dialect == "sqlite" else nullcontext()
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` makes of one reading statement, without a transaction."""
@@ -35,7 +39,7 @@ class Connections:
             self._revive()
             if before is not None:
                 before(self._modes.write)
-            with self._modes.write.begin() as connection:
+            with self._turn, self._modes.write.begin() as connection:
                 return work(connection)
 
     def _revive(self) -> None:

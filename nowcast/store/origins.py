@@ -67,12 +67,17 @@ class Origins:
             return Origin(
                 run,
                 records.plan_record(plan) if plan else None,
-                _last([records.check_record(row) for row in found]),
+                _last(_by(run.rung, [records.check_record(row) for row in found])),
                 tuple(records.frame_record(row) for row in used),
                 tuple(ScoreRecord(**row) for row in scored),
             )
 
         return self._connections.snapshot(work)
+
+
+def _by(rung: str, found: list[CheckRecord]) -> list[CheckRecord]:
+    """Return the checks of the rung's own runtime where there are any: two runtimes may run the plan that ships."""
+    return [check for check in found if check.runtime == rung] or found
 
 
 def _last(found: list[CheckRecord]) -> tuple[CheckRecord, ...]:

@@ -256,6 +256,9 @@ class CheckRow(Base):
     psnr_all: Mapped[float | None] = mapped_column(Double)
     psnr_wet: Mapped[float | None] = mapped_column(Double)
     passed: Mapped[bool]
+    csi_difference: Mapped[float | None] = mapped_column(Double)
+    runtime: Mapped[str] = mapped_column(String(64), server_default=text("''"))
+    precision: Mapped[str] = mapped_column(String(16), server_default=text("''"))
 
 
 def _table(row: type[Base]) -> Table:

@@ -124,7 +124,15 @@ def _motions(codes: NDArray[np.uint8], minutes: NDArray[np.int64]) -> Iterator[t
 
 @dataclass(frozen=True)
 class Augment:
-    """How far samples are varied. Probabilities 0 … 1."""
+    """How far samples are varied. Probabilities 0 … 1.
+
+    Attributes
+    ----------
+    stride
+        Chance that frames and leads are taken at twice the step, as if ten minutes were five: motion and change are
+        then twice as fast. Off: at 0.2 the tables' CRPS at 60 min rose by 2.2 % on one event left out and by 0.2 to
+        0.5 % on another, and the defaults are those that made the weights in the repository.
+    """
 
     flip: bool = True
     intensity_db: float = 2.0
@@ -132,6 +140,25 @@ class Augment:
     shift: float = 0.3
     drop_frame: float = 0.3
     still: float = 0.02
+    stride: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Codes of the frames (4, …) and leads (K, …) of a sample.
+
+    Attributes
+    ----------
+    speed
+        Pixels (y, x) that the window travels per step.
+    stride
+        Steps of five minutes between two frames.
+    """
+
+    frames: Tensor
+    leads: Tensor
+    speed: tuple[int, int]
+    stride: int
 
 
 @dataclass
@@ -194,28 +221,30 @@ class Sampler:
                 out[y0 - y : y1 - y, x0 - x : x1 - x] = self._codes[which][index, y0:y1, x0:x1]
         return out
 
-    def _cut(self, which: int, base: int, y: int, x: int) -> tuple[Tensor, Tensor, tuple[int, int]]:
-        """Return codes of the frames (4, …) and leads (K, …) in a window that itself may travel, and its speed."""
-        sequence, speed = self.sequences[which], (0, 0)
+    def _cut(self, which: int, base: int, y: int, x: int) -> Cut:
+        """Return a sample's codes in a window that itself may travel."""
+        sequence, speed, stride = self.sequences[which], (0, 0), 1
         if self.rng.random() < self.augment.shift:
             a, b = self.rng.integers(-self.augment.shift_px, self.augment.shift_px + 1, 2)
             speed = int(a), int(b)
-        now = int(sequence.minutes[base])
+        if self.augment.stride and self.rng.random() < self.augment.stride:  # without, older runs go on as they were
+            stride = 2
+        now, step = int(sequence.minutes[base]), STEP * stride
         frames = [
-            self._window(which, sequence.near(now - STEP * n), y - speed[0] * n, x - speed[1] * n)
+            self._window(which, sequence.near(now - step * n), y - speed[0] * n, x - speed[1] * n)
             for n in range(FRAMES)[::-1]
         ]
         leads = [
-            self._window(which, sequence.near(now + STEP * n, 0), y + speed[0] * n, x + speed[1] * n)
+            self._window(which, sequence.near(now + step * n, 0), y + speed[0] * n, x + speed[1] * n)
             for n in range(1, self.leads + 1)
         ]
-        return torch.stack(frames), torch.stack(leads), speed
+        return Cut(torch.stack(frames), torch.stack(leads), speed, stride)
 
-    def _vary(self, cut: tuple[Tensor, Tensor, tuple[int, int]], eighth: NDArray[np.float32]) -> Batch:
-        frames, leads, speed = cut
+    def _vary(self, cut: Cut, eighth: NDArray[np.float32]) -> Batch:
         flow = F.interpolate(torch.from_numpy(eighth)[None].to(self.device), scale_factor=2.0, mode="bilinear")
-        flow = flow - torch.tensor([speed[1], speed[0]], device=self.device)[None, :, None, None]
-        stack, mask, truth = self._value[frames.long()], self._mask[frames.long()], self._rate[leads.long()]
+        flow = flow * cut.stride - torch.tensor(cut.speed[::-1], device=self.device)[None, :, None, None]
+        frames, leads = cut.frames.long(), cut.leads.long()
+        stack, mask, truth = self._value[frames], self._mask[frames], self._rate[leads]
         if self.rng.random() < self.augment.drop_frame:
             first, last = np.sort(self.rng.integers(0, FRAMES, 2))
             stack[first:last], mask[first:last] = 0, 0

@@ -40,6 +40,10 @@ class TrainConfig:
         Weights (safetensors) to start from: fine-tuning on a region's own archive.
     steps, seconds
         End of the run, whichever comes first; the learning rate falls along a cosine to it.
+    spectrum, spectrum_bands
+        Weight of the spectral term and the number of bands in it, from the finest: 2 to 4 pixels, 4 to 8, …
+    far
+        Share, 0 … 1, by which the chance of the leads, which falls with them, is mixed with an even one.
     """
 
     data: str
@@ -56,7 +60,9 @@ class TrainConfig:
     leads: int = 3
     table_rate: float = 2e-2
     network_rate: float = 1.5e-3
-    spectrum: float = 0.02
+    spectrum: float = 0.1
+    spectrum_bands: int = 6
+    far: float = 0.3
     average: float = 0.99
     mixed: bool = False
     every: int = 200
@@ -123,7 +129,7 @@ class Trainer:
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean losses over a few random leads, near ones more often."""
+        """Return the mean losses over a few random leads, near ones more often as far as `far` leaves it so."""
         usable = [
             k for k in range(batch.truth.shape[1]) if bool(torch.isfinite(batch.truth[:, k]).float().mean() > 0.1)
         ]
@@ -134,11 +140,10 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed):
             ready = self.model.prepare(batch.stack, batch.mask, batch.motion, noise)
         found = {"crps": torch.zeros((), device=self.device), "spectrum": torch.zeros((), device=self.device)}
-        chance = [1 / (k + 3) for k in usable]
-        rng = self.sampler.rng
+        rng, bands = self.sampler.rng, self.config.spectrum_bands
         chosen: list[int] = []
         if usable:
-            shares = [c / sum(chance) for c in chance]
+            shares = chances(usable, self.config.far)
             chosen = rng.choice(usable, min(self.config.leads, len(usable)), replace=False, p=shares).tolist()
         for lead in chosen:
             inside = advect(batch.mask[:, -1:], ready.displacements[int(lead)])[:, 0] > 0.5
@@ -146,7 +151,8 @@ class Trainer:
             level = self.model.member_levels(ready, int(lead))
             scale = 0.1 + torch.nan_to_num(batch.truth[:, int(lead)]).mean((1, 2))
             found["crps"] = found["crps"] + loss_of_lead(latent_to_rate(level), truth, scale) / len(chosen)
-            found["spectrum"] = found["spectrum"] + spectrum_gap(*_comparable(level, truth), self.halve) / len(chosen)
+            gap = spectrum_gap(*_comparable(level, truth), self.halve, bands)
+            found["spectrum"] = found["spectrum"] + gap / len(chosen)
         return found
 
     @torch.no_grad()
@@ -193,6 +199,12 @@ class Trainer:
     def weights(self) -> dict[str, Tensor]:
         """Return the averaged weights, on the CPU."""
         return {k: v.detach().cpu().contiguous() for k, v in self.averaged.items()}
+
+
+def chances(leads: list[int], far: float) -> list[float]:
+    """Return the chance of each lead: 1 / (lead + 3) in sum 1, mixed with an even one by the share `far`."""
+    near = [1 / (lead + 3) for lead in leads]
+    return [(1 - far) * c / sum(near) + far / len(leads) for c in near]
 
 
 def _comparable(level: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -79,10 +79,11 @@ async def test_a_run_says_what_stands_behind_it(client, store):
     later = BASE + timedelta(hours=1)
     store.add_checks(
         [
-            CheckRecord("a" * 64, later, "convective", "rain_mean", 60.0, 51.0, True),
-            CheckRecord("a" * 64, later, "dry", "rain_mean", 200.0, None, True),
-            CheckRecord("a" * 64, later, "dry", "prob_1", 39.0, None, False),
+            CheckRecord("a" * 64, later, "convective", "rain_mean", 60.0, 51.0, True, 0.001, "openvino"),
+            CheckRecord("a" * 64, later, "dry", "rain_mean", 200.0, None, True, None, "openvino"),
+            CheckRecord("a" * 64, later, "dry", "prob_1", 39.0, None, False, None, "openvino"),
             CheckRecord("f" * 64, later, "dry", "rain_mean", 1.0, 1.0, False),  # of another plan
+            CheckRecord("a" * 64, later, "dry", "rain_mean", 1.0, 1.0, False, None, "inductor"),  # of another runtime
         ]
     )
     for made_by, value in (("advection", 0.5), ("persistence", 0.25)):

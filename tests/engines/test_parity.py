@@ -23,6 +23,9 @@ def test_openvino_does_what_the_reference_does():
     assert {r.case for r in records} == {"dry", "convective", "stratiform", "radar-edge", "extreme"}
     require_parity(records)
     assert min(r.psnr_all for r in records) > 60
+    assert {(r.plan, r.runtime, r.precision) for r in records} == {(PLAN.digest, "openvino", "fp32")}
+    assert {r.csi_difference for r in records if r.product == "rain_mean" and r.case != "dry"} == {0.0}
+    assert {r.csi_difference for r in records if r.product == "coverage"} == {None}
 
 
 def test_the_golden_cases_that_ship_are_those_of_the_reference():
@@ -70,6 +73,13 @@ SABOTAGE = {
     "ten per cent too wet": spoil_rain(lambda _, rain: rain * 1.1),
     "coverage full": lambda _, outputs: {**outputs, "coverage": np.ones_like(outputs["coverage"])},
 }
+
+
+def test_a_check_says_how_far_wet_areas_differ():
+    records = check_engine(PLAN, lambda *_: Sabotaged(SABOTAGE["shifted by one pixel"]), NOW)
+    differences = {r.case: r.csi_difference for r in records if r.product == "rain_mean"}
+    assert differences.pop("dry") is None
+    assert min(differences.values()) > 0.005
 
 
 @pytest.mark.parametrize("name", SABOTAGE)

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from engines import lifecycle
+from engines import lifecycle, pace
 from engines.keys import Keyring, PrivateKey, PublicKey, SharedKey, make_key, read_keyring, read_signer
 from engines.ladder import Ladder
 from engines.lifecycle import PromotedPlans, Recipe
@@ -288,3 +288,41 @@ def test_what_is_no_manifest_is_refused():
         with pytest.raises(PlanRefused):
             Manifest.from_bytes(json.dumps(good | change).encode())
     assert isinstance(OLD.public, PublicKey)
+
+
+def int8(host):
+    return host.build(change=lambda manifest: replace(manifest, precision="int8"))
+
+
+def test_int8_that_is_no_faster_does_not_serve(host, monkeypatch):
+    run = pace._seconds
+    monkeypatch.setattr(pace, "_seconds", lambda engine, inputs: run(engine, inputs) * 0 + 1.0)
+    with pytest.raises(PlanRefused, match=r"in int8 takes .* keep what serves"):
+        lifecycle.promote(host.shelf, int8(host), NOW)
+    assert host.serves()[0] == 1
+
+
+def test_int8_that_is_faster_serves_and_is_timed_against_the_exact_plan(host, monkeypatch):
+    timed = []
+    monkeypatch.setattr(lifecycle, "require_faster", lambda plan, than, _: timed.append((plan.digest, than.digest)))
+    versions = [1, int8(host), host.build(), int8(host), int8(host), int8(host)]
+    for version in versions[1:]:
+        lifecycle.promote(host.shelf, version, NOW)
+    plans = [host.shelf.manifest(version).files["plan.bin"] for version in versions]
+    than = [plans[0], plans[2], plans[2], PLAN.digest]  # on a shelf of int8 alone: what ships
+    assert timed == list(zip(plans[1:2] + plans[3:], than, strict=True))
+    assert host.serves()[0] == versions[-1]
+
+
+def test_faster_is_measured_in_turn(monkeypatch):
+    count, openvino = pace.ROUNDS - 1, BY_NAME["openvino"]
+    seconds = iter([9.0, 0.1] + [1.0, 1.2] * count + [1.0, 1.0] + [1.0, 1.2] * (count - 1) + [1.2, 1.0])
+    monkeypatch.setattr(pace, "_seconds", lambda *_: next(seconds))
+    assert pace.require_faster(PLAN, PLAN, openvino) == pytest.approx(1.2)
+    with pytest.raises(PlanRefused):  # once it was slower
+        pace.require_faster(PLAN, PLAN, openvino)
+
+
+def test_int8_needs_something_to_be_held_against(tmp_path):
+    with pytest.raises(PlanRefused, match="promote that first"):
+        lifecycle._exact(Shelf(tmp_path, "advection", "tensorrt", Keyring()), NOW)

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from engines import lifecycle
+from engines import lifecycle, tensorrt
 from engines.export import export_graph
 from engines.half import Half
 from engines.keys import Keyring
@@ -35,6 +35,15 @@ def half():
 
 def test_a_plan_is_built_for_dynamic_batches_and_shapes():
     assert len(build("tensorrt_rtx", PLAN.graph(), PLAN.spec, BUCKETS, "sm89")) > 100_000
+
+
+@pytest.mark.parametrize("model", ["edge", "standard"])
+def test_the_ensembles_build_for_512_squared_without_a_warning(model, monkeypatch):
+    told = []
+    monkeypatch.setattr(tensorrt.log, "warning", lambda _, message: told.append(message))
+    plan = shipped_plan(model)
+    assert len(tensorrt.build("tensorrt_rtx", plan.graph(), plan.spec, (Bucket(1, ((512, 512),)),), "sm89")) > 1_000_000
+    assert told == []
 
 
 def test_fp16_is_in_the_graph_builds_and_passes_the_gate(half, tmp_path):

@@ -138,4 +138,5 @@ def test_doctor_says_what_to_do(tmp_path):
 def test_engine_check_shows_the_parity():
     done = nowcast("engine", "check", COLUMNS="120")
     assert done.returncode == 0
-    assert "convective" in done.stdout
+    for told in ("openvino fp32, plan", "rain_mean", "coverage", "CSI difference", "5 of 5"):
+        assert told in done.stdout

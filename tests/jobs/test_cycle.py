@@ -34,7 +34,7 @@ def test_four_frames_become_one_published_run(cycle, feed):
     run = cycle.store.newest("alps")
     assert (run.base_time, run.rung, run.model, run.flags) == (BASE, "openvino", "advection", ())
     assert len(run.frames) == 4
-    assert set(run.stages) == {"read", "stack", "motion", "engine", "products"}
+    assert set(run.stages) == {"read", "stack", "motion", "noise", "engine", "products"}
     rain = cycle.store.field(run, "rain_mean")
     assert rain.shape == (24, *GRID.shape)
     truth = rain_at(BASE + minutes(15))

@@ -126,6 +126,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(name, tmp_path, knmi):
         (["--leads", "25"], "between 1 and 24"),
         (["--region", "moon"], "no region 'moon'; there are: lowlands, alps"),
         (["--model", "oracle"], "no plan for model 'oracle'"),
+        (["--model", "edge", "--members", "9"], "model 'edge' has 8; ask for 1 to 8, or take --model standard (24)"),
         (["-o", "/nowhere/at/all/out.nc"], "does not exist; create it"),
     ],
 )

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from engines.ladder import Ladder
+from engines.ladder import Ladder, Served
 from engines.runtimes import make_rungs
 from jobs import tiles
 from nowcast.grid import Grid
+from nowcast.models.spec import padded
+from nowcast.noise import Noise
 from nowcast.region import Region
 from nowcast.stack import RegionStack
 
@@ -23,14 +25,34 @@ def test_tiles_make_what_one_call_makes(monkeypatch):
     flow = np.full((2, shape[0] // 4, shape[1] // 4), 0.7, np.float32)
     region = Region("r", "R", Grid("EPSG:2056", 0, 0, 1000, 1000, *shape), ("cf",), margin=0)
     ladder = Ladder(make_rungs(), threads=2)
-    whole = tiles.serve(ladder, region, stack, flow, NOW)
+    whole = tiles.serve(ladder, region, stack, flow, Noise("r", NOW, stack.values.shape[1:]), NOW)
     for name, value in (("WHOLE", 1), ("SIDE", 128), ("OVERLAP", 64)):
         monkeypatch.setattr(tiles, name, value)
-    parts = tiles.serve(ladder, region, stack, flow, NOW)
+    parts = tiles.serve(ladder, region, stack, flow, Noise("r", NOW, stack.values.shape[1:]), NOW)
     assert (parts.rung, parts.plan) == (whole.rung, whole.plan)
     seen = whole.outputs["coverage"] > 0.1  # what is hardly covered is a quotient of two small numbers
     for name, expected in whole.outputs.items():
         assert np.abs(parts.outputs[name] - expected)[seen].max() < 1e-3
+
+
+@pytest.mark.parametrize(("members", "side", "margin"), [(1, 512, 64), (24, 512, 64), (24, 1024, 0), (8, 3000, 64)])
+def test_an_engine_is_built_for_the_shape_that_serves(monkeypatch, members, side, margin):
+    asked = set()
+
+    class Asked:
+        def crowd(self, model):
+            return members
+
+        def serve(self, model, height, width, make, now):
+            asked.add((height, width))
+            return Served({"rain_mean": np.zeros((1, 1, height, width), "f4")}, None, "none", "", {})
+
+    region = Region("r", "R", Grid("EPSG:2056", 0, 0, 1000, 1000, side, side + 100), ("cf",), margin=margin)
+    shape = padded(region.grid.widened(margin).shape)
+    values = np.zeros((4, *shape), "f4")
+    stack = RegionStack(values, values, region.grid.shape, margin, NOW, (-15, -10, -5, 0), (), 0)
+    tiles.serve(Asked(), region, stack, values[:2, ::4, ::4], Noise("r", NOW, stack.values.shape[1:]), NOW)
+    assert asked == {tiles.engine_shape(region, members)}
 
 
 @pytest.mark.parametrize("members", [1, 8, 24])

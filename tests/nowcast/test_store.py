@@ -168,7 +168,7 @@ def test_plans_and_checks(store):
     assert not store.add_plan(plan)
     assert [replace(p, id=0) for p in store.plans()] == [plan]
     early = CheckRecord(plan.digest, T0, "dry", "rain_mean", None, None, True)
-    late = CheckRecord(plan.digest, T0 + STEP, "rain", "rain_mean", 51.5, float("inf"), False)
+    late = CheckRecord(plan.digest, T0 + STEP, "rain", "rain_mean", 51.5, float("inf"), False, 0.25, "openvino", "int8")
     store.add_checks([late, early])
     store.add_checks([])
     assert store.checks() == [late, early]

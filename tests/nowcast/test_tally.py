@@ -36,3 +36,23 @@ def test_box_means_and_band_power():
     assert box_mean(field, 2)[0, 0] == pytest.approx(np.mean([0, 1, 4, 5]))
     wave = np.sin(2 * np.pi * np.arange(128) / 10)[None] * np.ones((128, 1))
     assert band_power(wave).argmax() == 1
+
+
+def test_the_expected_best_percent_needs_no_observation():
+    """Two pixels of 80 %, ten of 30 %, the rest dry: telling the ten too expects 4.6 hits of 12, the two 1.6 of 5."""
+    probability = np.zeros((3, 32, 32))
+    probability[:, 0, :2] = 0.8
+    probability[:, 1:3, :5] = 0.3
+    members, valid = np.zeros((2, 32, 32)), np.ones((32, 32), bool)
+    for seen in (0.0, 2.0):
+        found = tally(members, np.full((32, 32), seen), valid, probability)
+        assert found.expected_percent(1) == 1  # of percents that tell the same the lowest
+    probability[:, 1:3, :5] = 0.1  # now the two alone expect 1.6 of 3, all twelve 2.6 of 12
+    found = tally(members, np.zeros((32, 32)), valid, probability)
+    assert found.expected_percent(1) == 11
+    assert found.table(1, 11) == (0, 0, 2)
+
+
+def test_without_any_probability_nothing_is_told():
+    found = tally(np.zeros((1, 32, 32)), np.ones((32, 32)), np.ones((32, 32), bool), np.zeros((3, 32, 32)))
+    assert found.table(1, found.expected_percent(1)) == (0, 1024, 0)

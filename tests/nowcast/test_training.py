@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from nowcast.models.pyramid import Halve
 from nowcast.train.data import MISSING, Augment, Sampler, Sequence, decode, encode, read
-from nowcast.train.loop import TrainConfig, Trainer, train
-from nowcast.train.losses import almost_fair_crps, loss_of_lead
+from nowcast.train.loop import TrainConfig, Trainer, chances, train
+from nowcast.train.losses import almost_fair_crps, loss_of_lead, spectrum_gap
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +50,30 @@ def test_training_lowers_the_loss(sequence, tmp_path):
     assert np.mean(losses[-6:]) < np.mean(losses[:6])
 
 
-def test_resuming_takes_the_steps_that_would_have_been_taken(sequence, tmp_path):
-    whole = Trainer(config(tmp_path), [sequence])
+def test_far_mixes_the_chance_of_leads_with_an_even_one():
+    leads = [0, 2, 9, 23]
+    near = [1 / (k + 3) for k in leads]
+    assert chances(leads, 0.0) == [c / sum(near) for c in near]
+    assert chances(leads, 1.0) == [0.25] * 4
+    assert chances(leads, 0.3) == pytest.approx([0.7 * c / sum(near) + 0.3 / 4 for c in near])
+
+
+def test_more_bands_count_longer_waves():
+    noise = torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+    wave = torch.sin(torch.arange(256.0) * (2 * torch.pi / 96)).expand(1, 1, 256, 256)
+    few, more = (float(spectrum_gap(noise, noise + wave, Halve(), bands)) for bands in (4, 6))
+    assert more > 2 * few
+
+
+@pytest.mark.parametrize(("stride", "further"), [(0.0, {}), (0.5, {}), (0.0, {"spectrum_bands": 6, "far": 0.3})])
+def test_resuming_takes_the_steps_that_would_have_been_taken(sequence, tmp_path, stride, further):
+    chosen = config(tmp_path, augment=Augment(stride=stride), **further)
+    whole = Trainer(chosen, [sequence])
     for _ in range(2):
         whole.step()
     whole.save(tmp_path / "half.safetensors")
     expected = [whole.step() for _ in range(2)]
-    again = Trainer(config(tmp_path), [sequence])
+    again = Trainer(chosen, [sequence])
     again.resume(tmp_path / "half.safetensors")
     assert [again.step() for _ in range(2)] == expected
     assert all(torch.equal(a, b) for a, b in zip(whole.weights().values(), again.weights().values(), strict=True))
@@ -97,6 +115,32 @@ def test_samples_mask_leads_that_the_sequence_lacks(sequence):
     assert batch.stack.shape == (3, 4, 128, 128)
     assert batch.motion.shape == (3, 2, 32, 32)
     assert bool(torch.isnan(batch.truth[:, -1]).all()) or batch.truth.shape[1] == 24
+
+
+@pytest.mark.parametrize(("stride", "speed"), [(0.0, 2), (1.0, 4)])
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_motion_is_that_of_the_frames_at_any_stride(stride, speed, shift):
+    """Rain that moves 2 px in 5 min, told every 5 or every 10: motion carries each frame onto the next ones."""
+    noise = np.kron(np.random.default_rng(0).random((30, 30)), np.ones((16, 16)))
+    codes = np.stack([encode(np.where(np.roll(noise, 2 * t, 1) > 0.6, 5 * noise.max(), 0)) for t in range(30)])
+    motions = {13: np.tile(np.float32([2, 0])[:, None, None], (1, 60, 60))}
+    moving = Sequence("moving", codes, np.arange(30) * 5, motions)
+    vary = Augment(flip=False, intensity_db=0, shift_px=2, shift=shift, drop_frame=0, stride=stride)
+    sampler = Sampler([moving], 256, torch.device("cpu"), 3, vary)
+    for _ in range(4):
+        batch = sampler.batch(1)
+        assert bool((batch.motion == batch.motion[:, :, :1, :1]).all())
+        x, y = (int(v) for v in batch.motion[0, :, 0, 0])
+        assert shift or (x, y) == (speed, 0)
+        newest, inside = batch.stack[0, -1], slice(100, 156)
+        for back in range(1, 4):
+            before = batch.stack[0, -1 - back].roll((back * y, back * x), (0, 1))
+            assert torch.equal(newest[inside, inside], before[inside, inside])
+        for lead in range(5):
+            after = batch.truth[0, lead].roll((-(lead + 1) * y, -(lead + 1) * x), (0, 1))
+            assert torch.equal(newest[inside, inside] > 0, after[inside, inside] > 0)
+        told = int(torch.isfinite(batch.truth[0]).any(-1).any(-1).sum())
+        assert told == (8 if stride else 16)  # leads after the end are not known
 
 
 def test_turning_turns_motion_too(sequence):

@@ -127,6 +127,10 @@ export interface Check {
   psnr_all: number | null;
   psnr_wet: number | null;
   passed: boolean;
+  /** By how much the CSI against the reference falls short of 1 at the worst threshold; null for probabilities. */
+  csi_difference: number | null;
+  runtime: string;
+  precision: string;
 }
 
 /** One score of one maker at one lead, over all runs of a region and a time. */

@@ -139,6 +139,7 @@ def test_xarray_reads_the_zarr_group_over_http(client, base):
     with xr.open_zarr(address, consolidated=True) as run:
         for product, want in served.ensemble(served.rain()).items():
             agree(run[product].values, want)
+            assert run[product].attrs["units"] == ("1" if product.startswith("prob_") else "mm h-1")
         np.testing.assert_array_equal(run["y"].values, GRID.y)
         assert run["time"].values[0] == np.datetime64((base + served.STEP).replace(tzinfo=None), "ns")
         assert run["crs"].attrs["crs_wkt"]

@@ -60,10 +60,12 @@ def test_runs_are_paged(store, client):
 def test_plans_checks_and_scores_are_listed(store, client):
     base = base_time()
     store.add_plan(PlanRecord("f" * 64, "advection", "openvino", "fp32", {"openvino": "2026.1"}))
-    store.add_checks([CheckRecord("f" * 64, base, "dry", "rain_mean", None, 41.5, True)])
+    store.add_checks([CheckRecord("f" * 64, base, "dry", "rain_mean", None, 41.5, True, 0.001, "openvino", "int8")])
     store.add_scores([ScoreRecord("alps", base, "rain_mean", 30, "csi", 1.0, None, 12)])
     assert client.get("/v1/models").json()[0]["runtime"] == "openvino"
-    assert client.get("/v1/checks").json()[0]["psnr_wet"] == 41.5
+    check = client.get("/v1/checks").json()[0]
+    told = {"plan": "f" * 64, "psnr_wet": 41.5, "csi_difference": 0.001, "runtime": "openvino", "precision": "int8"}
+    assert check == check | told
     score = client.get("/v1/scores", params={"region": "alps"}).json()[0]
     assert (score["score"], score["value"], score["count"]) == ("csi", None, 12)
     assert client.get("/v1/scores", params={"region": "lowlands"}).json() == []
