@@ -7,7 +7,9 @@ is older than a second (start-up, a stalled loop, a store that was away) waits f
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 import structlog
 from anyio import to_thread
@@ -26,6 +28,8 @@ OVERLAP = 32
 """How many ids before the last are looked at again: PostgreSQL may commit them out of order."""
 
 KEPT_RUNS = 512
+
+T = TypeVar("T")
 
 
 class Watch:
@@ -77,14 +81,21 @@ class Watch:
             await self._look()
 
     async def look(self) -> list[Publication]:
-        """Look at the store and return what was published since the last such look."""
+        """Look at the store and return what was published since the last such look.
+
+        Publications are asked for before the newest runs: whoever is told of a run is answered with it or a later one.
+        """
         async with self._lock:
+            found = await self._ask(self._last_published)
             await self._look()
-            return await to_thread.run_sync(self._published)
+            return self._new(found)
 
     async def _look(self) -> None:
+        await self._ask(self._refresh)
+
+    async def _ask(self, question: Callable[[], T]) -> T:
         try:
-            await to_thread.run_sync(self._refresh)
+            return await to_thread.run_sync(question)
         except NowcastError as error:
             self._failure, self._failed = error, time.monotonic()
             raise
@@ -166,16 +177,18 @@ class Watch:
         self._newest = {region: _later(newest[region], self._newest.get(region)) for region in ids if region in newest}
         self._looked = looked
 
-    def _published(self) -> list[Publication]:
+    def _last_published(self) -> list[Publication]:
         if self._seen is None:
-            self._seen = {p.id for p in self._store.runs_after(0, 2 * OVERLAP)}
-            return []
-        last = max(self._seen, default=0)
-        found = self._store.runs_after(last - OVERLAP, 8 * OVERLAP)
-        new = [p for p in found if p.id not in self._seen]
-        self._seen |= {p.id for p in new}
-        self._seen = {i for i in self._seen if i > max(self._seen) - 4 * OVERLAP}
-        return new
+            return self._store.runs_after(0, 2 * OVERLAP)
+        return self._store.runs_after(max(self._seen, default=0) - OVERLAP, 8 * OVERLAP)
+
+    def _new(self, found: list[Publication]) -> list[Publication]:
+        """Return those not met before; none of those from before this process began."""
+        first, seen = self._seen is None, self._seen or set()
+        new = [p for p in found if p.id not in seen]
+        seen |= {p.id for p in new}
+        self._seen = {i for i in seen if i > max(seen) - 4 * OVERLAP}
+        return [] if first else new
 
 
 def _later(run: Run, other: Run | None) -> Run:

@@ -1,5 +1,6 @@
 """Events: a published run reaches a client within a second, none twice, none lost by a reconnect."""
 
+import asyncio
 import json
 import threading
 import time
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from api.main import create_app
+from api.watch import Watch
 from nowcast.config import Settings
 from nowcast.store.database import upgrade
 from nowcast.store.store import Store
@@ -88,6 +90,40 @@ def test_a_new_run_appears_within_a_second_of_its_commit(shared):
     assert max(delays) < 1, delays
     older = served.publish(store, base - STEP)  # not the newest, but published all the same
     assert listener.wait(5)[-1][1] == older
+
+
+def test_a_run_committed_in_the_midst_of_a_look_is_served_before_it_is_told(database_url, monkeypatch):
+    upgrade(database_url)
+    store = Store.open(database_url)
+    store.put_regions(served.regions())
+    base = base_time(20)
+    for question in ("runs_after", "newest_runs"):
+        watch = Watch(store)
+        asyncio.run(watch.look())
+        told = []
+        for moment in ("before", "after"):
+            base += STEP
+            with monkeypatch.context() as patched:
+                patched.setattr(store, question, _committing(store, base, getattr(store, question), moment))
+                told += asyncio.run(watch.look())
+            assert all(watch.newest(p.region).id >= p.id for p in told), (question, moment)
+        told += asyncio.run(watch.look())
+        assert [p.base_time for p in told] == [base - STEP, base], question
+    store.close()
+
+
+def _committing(store, base, question, moment):
+    """Return the question, and a run that is committed just before or after its answer."""
+
+    def ask(*arguments):
+        if moment == "before":
+            served.publish(store, base)
+        answer = question(*arguments)
+        if moment == "after":
+            served.publish(store, base)
+        return answer
+
+    return ask
 
 
 def test_who_comes_back_gets_what_it_missed_and_nothing_twice(shared):
