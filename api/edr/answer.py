@@ -10,7 +10,7 @@ from fastapi import Response
 
 from api.deps import Services
 from api.edr import geometry, select
-from api.edr.describe import place_of
+from api.edr.describe import Address, place_of
 from api.edr.families import Family, split
 from api.edr.formats import MEDIA, Answer, empty, render
 from api.freshness import Freshness
@@ -28,7 +28,7 @@ class Asked:
     Attributes
     ----------
     form
-        None for CoverageJSON, or GeoJSON for locations.
+        One of `MEDIA`.
     """
 
     region: RegionRecord
@@ -37,6 +37,7 @@ class Asked:
     names: str | None
     when: str | None
     form: str
+    address: Address
 
     def source(self, *, every_lead: bool = False) -> select.Source:
         """Return the run with the products and leads asked for."""
@@ -66,7 +67,13 @@ def _base_time(instance: str) -> datetime:
 
 
 async def asked(
-    services: Services, collection: str, instance: str, names: str | None, when: str | None, form: str | None
+    services: Services,
+    address: Address,
+    collection: str,
+    instance: str,
+    names: str | None,
+    when: str | None,
+    form: str | None,
 ) -> Asked:
     """Return what is asked for, checked."""
     region_name, family = split(collection)
@@ -75,7 +82,7 @@ async def asked(
     chosen = next((f for f in MEDIA if f.lower() == (form or "CoverageJSON").lower()), None)
     if chosen is None:
         raise BadRequest(f"f must be one of {', '.join(MEDIA)}, got {(form or '')[:40]!r}")
-    return Asked(region, family, run, names, when, chosen)
+    return Asked(region, family, run, names, when, chosen, address)
 
 
 async def answer(services: Services, freshness: Freshness, what: Asked, query: Query) -> Response:
@@ -92,7 +99,7 @@ async def answer(services: Services, freshness: Freshness, what: Asked, query: Q
 
 def _rendered(services: Services, what: Asked, query: Query) -> bytes | None:
     found = query(services, what)
-    return None if empty(found) else render(found, what.form)
+    return None if empty(found) else render(found, what.form, what.address)
 
 
 def position(coords: str) -> Query:

@@ -1,6 +1,7 @@
 """EDR's metadata: landing page, conformance, collections, instances, locations."""
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from api.edr.families import FAMILIES, Family, edr_parameter
@@ -10,8 +11,17 @@ from nowcast.errors import NotKept
 from nowcast.run import Place, RegionRecord, Run
 
 JSON = "application/json"
+GEOJSON = "application/geo+json"
+COVERAGE = "application/prs.coverage+json"
 FORMATS = ("CoverageJSON", "GeoJSON", "CSV", "NetCDF")
-QUERIES = ("position", "area", "cube", "radius", "trajectory", "locations")
+QUERIES = {
+    "position": "Values at a POINT, or at each of a MULTIPOINT",
+    "area": "Values in a POLYGON or MULTIPOLYGON",
+    "cube": "Values in a box, bbox=west,south,east,north; there are no heights",
+    "radius": "Values around a POINT",
+    "trajectory": "Values along a LINESTRING or LINESTRINGM, each position at its own time",
+    "locations": "Named places, and the values at one of them",
+}
 CRS84_WKT = (
     'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],PRIMEM["Greenwich",0],'
     'UNIT["degree",0.0174532925199433],AXIS["Longitude",EAST],AXIS["Latitude",NORTH]]'
@@ -20,12 +30,29 @@ CONFORMANCE = [
     "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",
     "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/core",
+    "http://www.opengis.net/spec/ogcapi-edr-1/1.2/conf/core",
     "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/oas31",
     "http://www.opengis.net/spec/ogcapi-edr-1/1.2/req/oas31",
     "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/covjson",
     "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/geojson",
     "http://www.opengis.net/spec/ogcapi-edr-1/1.1/conf/edr-geojson",
 ]
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where something was asked for.
+
+    Attributes
+    ----------
+    url
+        The request's own.
+    path
+        That of the collection, or of its instance.
+    """
+
+    url: str
+    path: str
 
 
 def link(href: str, rel: str, kind: str = JSON, title: str = "") -> dict[str, str]:
@@ -68,8 +95,10 @@ def collection(
         "keywords": ["rain", region.title, family.title],
         "links": [
             link(path, "self", title=f"{family.title}, {region.title}"),
+            link(path, "data", title="queries"),  # the first `data` is what clients, sedr among them, append queries to
+            *(link(f"{path}/{query}", "data", _media(query), query) for query in QUERIES),
             *([] if instance else [link(f"{path}/instances", "instances", title="runs")]),
-            link(f"{path}/locations", "items", "application/geo+json", "named places"),
+            link(f"{path}/locations", "items", GEOJSON, "named places"),
             LICENSE,
         ],
         "extent": extent(region, run),
@@ -79,8 +108,8 @@ def collection(
         "parameter_names": {p: edr_parameter(p) for p in family.products(run)},
     }
     if not instance:
-        instances = {"href": f"{path}/instances", "rel": "data", "variables": {"query_type": "instances"}}
-        told["data_queries"]["instances"] = {"link": {**instances, "title": "instances"}}
+        instances = link(f"{path}/instances", "data", title="instances")
+        told["data_queries"]["instances"] = {"link": {**instances, "variables": {"query_type": "instances"}}}
     return told
 
 
@@ -97,10 +126,15 @@ def extent(region: RegionRecord, run: Run) -> dict[str, Any]:
     }
 
 
+def _media(query: str) -> str:
+    return GEOJSON if query == "locations" else COVERAGE
+
+
 def _query(path: str, query: str) -> dict[str, Any]:
     formats = [f for f in FORMATS if f != "NetCDF" or query != "trajectory"]
     variables: dict[str, Any] = {
         "title": query,
+        "description": QUERIES[query],
         "query_type": query,
         "output_formats": formats,
         "default_output_format": "GeoJSON" if query == "locations" else "CoverageJSON",
@@ -108,7 +142,9 @@ def _query(path: str, query: str) -> dict[str, Any]:
     }
     if query == "radius":
         variables["within_units"] = ["km", "m", "mi", "nmi"]
-    return {"href": f"{path}/{query}", "rel": "data", "title": query, "variables": variables}
+    if query == "cube":
+        variables["height_units"] = []  # EDR wants it told; there are no heights
+    return {**link(f"{path}/{query}", "data", _media(query)), "title": query, "variables": variables}
 
 
 def families_of(run: Run) -> list[Family]:
@@ -129,8 +165,8 @@ def place_of(region: RegionRecord, name: str) -> Place:
     raise NotKept(f"no location {name[:80]!r}; there are: {', '.join(map(slug, region.places)) or 'none'}")
 
 
-def locations(region: RegionRecord, path: str, run: Run) -> dict[str, Any]:
-    """Return a region's places as GeoJSON."""
+def locations(region: RegionRecord, family: Family, run: Run, address: Address) -> dict[str, Any]:
+    """Return a region's places as EDR GeoJSON."""
     start, end = stamp(run.base_time + STEP), stamp(run.base_time + run.leads * STEP)
     features = [
         {
@@ -141,9 +177,15 @@ def locations(region: RegionRecord, path: str, run: Run) -> dict[str, Any]:
                 "name": place.name,
                 "label": place.name,
                 "datetime": f"{start}/{end}",
-                "edrqueryendpoint": f"{path}/locations/{slug(place)}",
+                "parameter-name": list(family.products(run)),
+                "edrqueryendpoint": f"{address.path}/locations/{slug(place)}",
             },
         }
         for place in region.places
     ]
-    return {"type": "FeatureCollection", "features": features}
+    return {"type": "FeatureCollection", "features": features, "links": geojson_links(address)}
+
+
+def geojson_links(address: Address) -> list[dict[str, str]]:
+    """Return the links of an EDR GeoJSON answer: itself, and what it is from."""
+    return [link(address.url, "self", GEOJSON), link(address.path, "collection")]

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from api.edr.describe import COVERAGE, GEOJSON, Address, geojson_links
 from api.edr.families import describe, parameter
 from api.edr.select import Area, Path, Points, Source
 from api.live import stamp
@@ -19,8 +20,8 @@ from nowcast.output import write_netcdf
 
 Answer = Points | Path | Area
 MEDIA = {
-    "CoverageJSON": "application/prs.coverage+json",
-    "GeoJSON": "application/geo+json",
+    "CoverageJSON": COVERAGE,
+    "GeoJSON": GEOJSON,
     "CSV": "text/csv",
     "NetCDF": "application/netcdf",
 }
@@ -33,9 +34,11 @@ _REFERENCING = [
 ]
 
 
-def render(answer: Answer, form: str) -> bytes:
-    """Return the answer in one of `MEDIA`."""
-    return {"CoverageJSON": coverage_json, "GeoJSON": geo_json, "CSV": csv, "NetCDF": netcdf}[form](answer)
+def render(answer: Answer, form: str, address: Address) -> bytes:
+    """Return the answer in one of `MEDIA`; GeoJSON says where it was asked for."""
+    if form == "GeoJSON":
+        return geo_json(answer, address)
+    return {"CoverageJSON": coverage_json, "CSV": csv, "NetCDF": netcdf}[form](answer)
 
 
 def empty(answer: Answer) -> bool:
@@ -140,22 +143,32 @@ def csv(answer: Answer) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def geo_json(answer: Answer) -> bytes:
-    """Return a feature per position, its values as arrays over `datetime`."""
-    features: dict[tuple[float, float], dict[str, list[Any]]] = {}
+def geo_json(answer: Answer, address: Address) -> bytes:
+    """Return EDR GeoJSON: a feature per position, its values as arrays over `times`."""
+    columns: dict[tuple[float, float], dict[str, list[Any]]] = {}
     if isinstance(answer, Area) and len(answer.lon) * len(answer.lat) > MOST_FEATURES:
         raise TooMuch(f"more than {MOST_FEATURES} features; ask for a smaller area, or for f=CoverageJSON")
     for time, lon, lat, values in _rows(answer):
-        told = features.setdefault((round(float(lon), 4), round(float(lat), 4)), {"datetime": []})
-        told["datetime"].append(stamp(time))
+        told = columns.setdefault((round(float(lon), 4), round(float(lat), 4)), {"times": []})
+        told["times"].append(stamp(time))
         for product, value in values.items():
             told.setdefault(product, []).append(None if np.isnan(value) else round(float(value), 2))
-    made = [
-        {"type": "Feature", "geometry": {"type": "Point", "coordinates": place}, "properties": properties}
-        for place, properties in features.items()
-    ]
-    units = {p: parameter(p) for p in answer.source.products}
-    return _dump({"type": "FeatureCollection", "features": made, "parameters": units})
+    made = [_feature(*place, told, address) for place, told in columns.items()]
+    parameters = [parameter(p) for p in answer.source.products]
+    collection = {"type": "FeatureCollection", "features": made, "parameters": parameters}
+    return _dump({**collection, "links": geojson_links(address)})
+
+
+def _feature(lon: float, lat: float, columns: dict[str, list[Any]], address: Address) -> dict[str, Any]:
+    times = columns["times"]
+    properties = {
+        "label": f"{lat}, {lon}",
+        "datetime": times[0] if len(times) == 1 else f"{times[0]}/{times[-1]}",
+        "parameter-name": [name for name in columns if name != "times"],
+        "edrqueryendpoint": f"{address.path}/position?coords=POINT({lon}%20{lat})",
+        **columns,
+    }
+    return {"type": "Feature", "geometry": {"type": "Point", "coordinates": [lon, lat]}, "properties": properties}
 
 
 # NetCDF

@@ -65,11 +65,18 @@ async def _asked(
     when: When = None,
     f: Form = None,
 ) -> edr.Asked:
-    instance = request.path_params.get("instance", edr.LATEST)
-    return await edr.asked(services, collection, instance, names, when, f)
+    instance = request.path_params.get("instance")
+    path = f"{_root(request)}/collections/{collection}" + (f"/instances/{instance}" if instance else "")
+    address = describe.Address(str(request.url), path)
+    return await edr.asked(services, address, collection, instance or edr.LATEST, names, when, f)
+
+
+def _declared(instance: Instance) -> None:
+    """Declare the path parameter that `_asked` reads: only half of the paths that share a function have it."""
 
 
 AskedDep = Annotated[edr.Asked, Depends(_asked)]
+NAMED = [Depends(_declared)]
 
 
 @router.get("")
@@ -140,28 +147,28 @@ async def read_instance(
 
 
 @router.get(f"{IN_COLLECTION}/position", response_class=Response, responses=DATA)
-@router.get(f"{IN_INSTANCE}/position", response_class=Response, responses=DATA)
+@router.get(f"{IN_INSTANCE}/position", response_class=Response, responses=DATA, dependencies=NAMED)
 async def read_position(services: ServicesDep, fresh: FreshnessDep, what: AskedDep, coords: Point) -> Response:
     """Values at a POINT, or at each of a MULTIPOINT inside the region."""
     return await edr.answer(services, fresh, what, edr.position(coords))
 
 
 @router.get(f"{IN_COLLECTION}/area", response_class=Response, responses=DATA)
-@router.get(f"{IN_INSTANCE}/area", response_class=Response, responses=DATA)
+@router.get(f"{IN_INSTANCE}/area", response_class=Response, responses=DATA, dependencies=NAMED)
 async def read_area(services: ServicesDep, fresh: FreshnessDep, what: AskedDep, coords: Polygon) -> Response:
     """Values in a POLYGON, where it overlaps the region."""
     return await edr.answer(services, fresh, what, edr.area(coords))
 
 
 @router.get(f"{IN_COLLECTION}/cube", response_class=Response, responses=DATA)
-@router.get(f"{IN_INSTANCE}/cube", response_class=Response, responses=DATA)
+@router.get(f"{IN_INSTANCE}/cube", response_class=Response, responses=DATA, dependencies=NAMED)
 async def read_cube(services: ServicesDep, fresh: FreshnessDep, what: AskedDep, bbox: Bbox) -> Response:
     """Values in a box, where it overlaps the region."""
     return await edr.answer(services, fresh, what, edr.cube(bbox))
 
 
 @router.get(f"{IN_COLLECTION}/radius", response_class=Response, responses=DATA)
-@router.get(f"{IN_INSTANCE}/radius", response_class=Response, responses=DATA)
+@router.get(f"{IN_INSTANCE}/radius", response_class=Response, responses=DATA, dependencies=NAMED)
 async def read_radius(
     services: ServicesDep, fresh: FreshnessDep, what: AskedDep, coords: Point, within: Within, units: Units
 ) -> Response:
@@ -170,22 +177,21 @@ async def read_radius(
 
 
 @router.get(f"{IN_COLLECTION}/trajectory", response_class=Response, responses=DATA)
-@router.get(f"{IN_INSTANCE}/trajectory", response_class=Response, responses=DATA)
+@router.get(f"{IN_INSTANCE}/trajectory", response_class=Response, responses=DATA, dependencies=NAMED)
 async def read_trajectory(services: ServicesDep, fresh: FreshnessDep, what: AskedDep, coords: Line) -> Response:
     """Rain along a way: LINESTRINGM says when (seconds since 1970), else `datetime` (start/end, at an even pace)."""
     return await edr.answer(services, fresh, what, edr.trajectory(coords))
 
 
 @router.get(f"{IN_COLLECTION}/locations", response_class=GeoJson)
-@router.get(f"{IN_INSTANCE}/locations", response_class=GeoJson)
-async def read_locations(request: Request, services: ServicesDep, what: AskedDep) -> dict[str, Any]:
+@router.get(f"{IN_INSTANCE}/locations", response_class=GeoJson, dependencies=NAMED)
+async def read_locations(what: AskedDep) -> dict[str, Any]:
     """Named places, as GeoJSON."""
-    path = str(request.url.replace(query="")).removesuffix("/locations").rstrip("?")
-    return describe.locations(what.region, path, what.run)
+    return describe.locations(what.region, what.family, what.run, what.address)
 
 
 @router.get(f"{IN_COLLECTION}/locations/{{location}}", response_class=Response, responses=DATA)
-@router.get(f"{IN_INSTANCE}/locations/{{location}}", response_class=Response, responses=DATA)
+@router.get(f"{IN_INSTANCE}/locations/{{location}}", response_class=Response, responses=DATA, dependencies=NAMED)
 async def read_location(services: ServicesDep, fresh: FreshnessDep, what: AskedDep, location: Location) -> Response:
     """Values at a named place."""
     return await edr.answer(services, fresh, what, edr.location(location))

@@ -1,8 +1,10 @@
 """EUMETNET's MetOcean profile of EDR, core class: its requirements 7.2 to 7.12, one by one, and EDR's conformance.
 
-They are what metno's `sedr` looks at. `sedr` itself is on no package index, so it cannot be installed by a command here
-(docs/api.md); these are the same requirements, written from the profile.
+They are what metno's `sedr` and OGC's schemas look at. Those are on no package index, so `make check-edr` runs them
+where somebody has them (docs/api.md); here is the same, written from the profile, and what they once found.
 """
+
+import re
 
 import httpx
 import pytest
@@ -34,8 +36,37 @@ def test_conformance_classes(client):
         f"{root}/ogcapi-common-1/1.0/conf/core",
         f"{root}/ogcapi-common-2/1.0/conf/collections",
         f"{root}/ogcapi-edr-1/1.1/conf/core",
+        f"{root}/ogcapi-edr-1/1.2/conf/core",
         f"{root}/ogcapi-edr-1/1.2/req/oas31",
     } <= set(told)
+
+
+def test_openapi_declares_each_parameter_of_a_path(client):
+    for path, operations in client.get("/openapi.json").json()["paths"].items():
+        for operation in operations.values():
+            declared = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+            assert declared == set(re.findall(r"{(\w+)", path)), path
+
+
+def test_collections_link_to_their_queries(collections):
+    for one in collections:
+        queries = {name: query["link"] for name, query in one["data_queries"].items()}
+        assert all({"href", "rel", "type"} <= set(link) for link in (*one["links"], *queries.values()))
+        data = [link["href"] for link in links(one, "data")]
+        assert {link["href"] for name, link in queries.items() if name != "instances"} <= set(data)
+        # What clients append `/position` to: the first `data` link.
+        assert queries["position"]["href"] == f"{data[0]}/position"
+
+
+def test_data_queries_tell_all_that_edr_wants(collections):
+    for one in collections:
+        for name, query in one["data_queries"].items():
+            variables = query["link"]["variables"]
+            assert variables["query_type"] == name
+            if name != "instances":
+                assert variables["description"]
+                assert variables["default_output_format"] in variables["output_formats"]
+        assert one["data_queries"]["cube"]["link"]["variables"]["height_units"] == []
 
 
 def test_7_2_openapi_and_documentation(client):
@@ -94,3 +125,41 @@ def test_7_12_locations(client, collections):
         for feature in body["features"]:
             assert isinstance(feature["id"], str)
             assert isinstance(feature["properties"]["name"], str)
+
+
+@pytest.mark.parametrize(
+    ("query", "params"),
+    [
+        ("locations", {}),
+        ("locations/lucerne", {"f": "GeoJSON"}),
+        ("position", {"f": "GeoJSON", "coords": "MULTIPOINT((8.31 47.05),(8.4 46.9))"}),
+        ("cube", {"f": "GeoJSON", "bbox": "8.3,47,8.33,47.02"}),
+        ("trajectory", {"f": "GeoJSON", "coords": "LINESTRING(8.31 47.05,8.4 47.0)"}),
+    ],
+)
+def test_geojson_is_edr_geojson(client, collections, query, params):
+    for path in ("alps_rain", "alps_rain/instances/latest"):
+        body = client.get(f"/edr/collections/{path}/{query}", params=params).json()
+        assert [link["rel"] for link in body["links"]] == ["self", "collection"]
+        assert client.get(body["links"][0]["href"]).json() == body
+        assert [p["id"] for p in body.get("parameters", [])] in (
+            [],
+            body["features"][0]["properties"]["parameter-name"],
+        )
+        for feature in body["features"]:
+            told = feature["properties"]
+            assert isinstance(told["datetime"], str)
+            assert told["label"]
+            there = client.get(told["edrqueryendpoint"]).json()
+            assert list(there["ranges"]) == told["parameter-name"]
+
+
+def test_a_feature_says_when_and_where_its_values_hold(client, collections):
+    params = {"f": "GeoJSON", "coords": "POINT(8.31 47.05)", "parameter-name": "rain_mean"}
+    (feature,) = client.get("/edr/collections/alps_rain/position", params=params).json()["features"]
+    told = feature["properties"]
+    assert told["datetime"] == f"{told['times'][0]}/{told['times'][-1]}"
+    assert len(told["times"]) == len(told["rain_mean"]) == served.LEADS
+    there = client.get(told["edrqueryendpoint"]).json()
+    assert there["domain"]["axes"]["t"]["values"] == told["times"]
+    assert there["ranges"]["rain_mean"]["values"] == told["rain_mean"]
