@@ -6,7 +6,7 @@ ARGS ?=
 PAGE := $(addprefix web/,package.json package-lock.json vite.config.ts tsconfig.json index.html) $(wildcard web/src/* web/build/* web/public/*)
 HAS_NODE = node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null
 
-.PHONY: run test check check-page chromium format fuzz bench soak bench-api bench-api-peers bench-edge bench-gpu bench-skill bench-web check-client check-memory clean
+.PHONY: run test check check-page chromium format fuzz bench soak bench-api bench-api-peers bench-edge bench-gpu bench-skill bench-web check-client check-edr check-memory clean
 
 run: .venv/installed api/static/index.html
 	@exec $(BIN)/nowcast run $(ARGS)
@@ -69,6 +69,16 @@ check-client: .venv/installed-dev
 	test -x .venv-client/bin/openapi-python-client || $(PYTHON) -m venv .venv-client
 	.venv-client/bin/pip install --quiet openapi-python-client==0.29.1
 	$(BIN)/python -m tests.api.generated_client
+
+# OGC's JSON schemas (the folder SCHEMAS) and metno's sedr (its checkout SEDR, in an environment of its own) look at /edr of
+# a served ensemble; docs/api.md says where both are. hypothesis: newer ones lack what sedr's schemathesis 3 uses.
+SCHEMAS ?=
+SEDR ?=
+check-edr: .venv/installed-dev
+	@test -n "$(SCHEMAS)$(SEDR)" || { echo "make check-edr SCHEMAS=folder and/or SEDR=checkout; docs/api.md says of what"; exit 1; }
+	@test -z "$(SEDR)" || { test -x .venv-sedr/bin/python || $(PYTHON) -m venv .venv-sedr; \
+	  .venv-sedr/bin/pip install --quiet --requirement "$(SEDR)/requirements.txt" hypothesis==6.135.26; }
+	$(BIN)/python -m tests.api.edr_checks $(if $(SCHEMAS),--schemas "$(SCHEMAS)") $(if $(SEDR),--sedr "$(SEDR)")
 
 # pysteps beside it, in an environment of its own; DATA is the folder of sequences.
 DATA ?= ../shared/data/sequences
