@@ -96,9 +96,11 @@ def _point_series(answer: Points, i: int) -> dict[str, Any]:
 
 def _trajectory(answer: Path) -> dict[str, Any]:
     rows = zip(_stamps(answer.times), answer.lon.tolist(), answer.lat.tolist(), strict=True)
-    values = [[t, round(x, 4), round(y, 4)] for t, x, y in rows]
+    # An axis' values are unique in CoverageJSON: the same place at the same time, as on a way back, is told once.
+    places = {(t, round(x, 4), round(y, 4)): i for i, (t, x, y) in enumerate(rows)}
+    values, kept = [list(place) for place in places], list(places.values())
     axes = {"composite": {"dataType": "tuple", "coordinates": ["t", "x", "y"], "values": values}}
-    return _coverage("Trajectory", axes, {p: _range(v, ["composite"]) for p, v in answer.values.items()})
+    return _coverage("Trajectory", axes, {p: _range(v[kept], ["composite"]) for p, v in answer.values.items()})
 
 
 def _grid(answer: Area) -> dict[str, Any]:

@@ -195,6 +195,9 @@ def test_a_way_takes_each_position_at_its_own_time(client, base):
     paced = ask(client, "trajectory", coords="LINESTRING(8.31 47.05,8.31 47.0,8.31 46.95)", datetime=interval).json()
     times = [row[0] for row in paced["domain"]["axes"]["composite"]["values"]]
     assert times[1] == (base + 12 * STEP).isoformat().replace("+00:00", "Z")
+    back = ask(client, "trajectory", coords="LINESTRING(8.31 47.05,8.4 47,8.31 47.05)", datetime=interval[-20:]).json()
+    assert [place[1:] for place in back["domain"]["axes"]["composite"]["values"]] == [[8.31, 47.05], [8.4, 47]]
+    assert back["ranges"]["rain_mean"]["shape"] == [2]
     late = f"LINESTRINGM(8.31 47.05 {start + 9e6:.0f},8.4 47 {start + 9e6 + 60:.0f})"
     ask(client, "trajectory", 404, coords=late)
 
