@@ -23,7 +23,7 @@ from benchmarks.api import APP, database, paths, publish, publish_ensemble, tile
 from benchmarks.report import quiet, save, show
 from benchmarks.serving import CLIENTS, Burst, Server, Targets, highest, paced, plain, quantiles, served, uvicorn
 
-ROUNDS, SECONDS, PACED_ROUNDS, PACED_SECONDS = 7, 2.0, 3, 5.0
+ROUNDS, SECONDS, PACED_ROUNDS, PACED_SECONDS = 7, 2.0, 7, 5.0
 KINDS = ("sqlite", "postgresql")
 SIZES = {"point": 2200, "point of an ensemble": 3400, "tile": 8000}
 UNSEEN = 600

@@ -21,7 +21,7 @@ from nowcast.models.advection import advect
 from nowcast.models.cascade import DRY, Cascade, latent_to_rate
 from nowcast.models.pyramid import Halve
 from nowcast.train.data import Augment, Batch, Sampler, Sequence, read
-from nowcast.train.losses import loss_of_lead, spectrum_gap
+from nowcast.train.losses import ALPHA, loss_of_lead, spectrum_gap
 
 Log = Callable[[int, dict[str, float]], None]
 
@@ -44,6 +44,9 @@ class TrainConfig:
         Weight of the spectral term and the number of bands in it, from the finest: 2 to 4 pixels, 4 to 8, …
     far
         Share, 0 … 1, by which the chance of the leads, which falls with them, is mixed with an even one.
+    fair
+        How fair the CRPS is to the number of members, 0 … 1. The fair form takes members for independent; since the
+        compass spreads them evenly it rewards too much spread, and 0 is the score that the skill table has.
     """
 
     data: str
@@ -63,6 +66,7 @@ class TrainConfig:
     spectrum: float = 0.1
     spectrum_bands: int = 6
     far: float = 0.3
+    fair: float = ALPHA
     average: float = 0.99
     mixed: bool = False
     every: int = 200
@@ -150,7 +154,9 @@ class Trainer:
             truth = torch.where(inside, batch.truth[:, int(lead)], torch.nan)
             level = self.model.member_levels(ready, int(lead))
             scale = 0.1 + torch.nan_to_num(batch.truth[:, int(lead)]).mean((1, 2))
-            found["crps"] = found["crps"] + loss_of_lead(latent_to_rate(level), truth, scale) / len(chosen)
+            found["crps"] = found["crps"] + loss_of_lead(latent_to_rate(level), truth, scale, self.config.fair) / len(
+                chosen
+            )
             gap = spectrum_gap(*_comparable(level, truth), self.halve, bands)
             found["spectrum"] = found["spectrum"] + gap / len(chosen)
         return found

@@ -31,7 +31,7 @@ def pooled(field: Tensor, weight: Tensor, side: int) -> tuple[Tensor, Tensor]:
     return F.avg_pool2d(field * weight, side) / share.clamp(min=1e-6), share
 
 
-def loss_of_lead(members: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
+def loss_of_lead(members: Tensor, truth: Tensor, scale: Tensor, alpha: float = ALPHA) -> Tensor:
     """Return the mean score of one lead over the samples, in units of `scale`.
 
     Parameters
@@ -40,6 +40,8 @@ def loss_of_lead(members: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
         (B, M, H, W) and (B, H, W) mm/h, NaN where not seen.
     scale
         (B,) mm/h: what a sample's error is measured in, so that heavy rain does not decide alone.
+    alpha
+        How fair the score is to the number of members: 1 fully, 0 not at all (the ordinary CRPS).
     """
     seen = torch.isfinite(truth).to(members.dtype)
     clean = torch.nan_to_num(truth)
@@ -48,7 +50,7 @@ def loss_of_lead(members: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
         told, share = pooled(members, seen[:, None].expand_as(members), side) if side > 1 else (members, seen[:, None])
         was = pooled(clean[:, None], seen[:, None], side)[0][:, 0] if side > 1 else clean
         whole = (share[:, 0] > 0.5).to(members.dtype)
-        score = (almost_fair_crps(told, was) * whole).sum((1, 2)) / (whole.sum((1, 2)) + 1)
+        score = (almost_fair_crps(told, was, alpha) * whole).sum((1, 2)) / (whole.sum((1, 2)) + 1)
         total = total + weight * (score / scale).mean()
     return total
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from nowcast.errors import UnknownModel
+from nowcast.errors import ConfigError, UnknownModel
 from nowcast.models.advection import Advection
-from nowcast.models.cascade import Cascade, latent_to_rate, to_latent
+from nowcast.models.cascade import Cascade, compass, latent_to_rate, to_latent
 from nowcast.models.ensemble import Ensemble, moments
 from nowcast.models.persistence import Persistence
 from nowcast.models.pyramid import Pyramid, rebuild
@@ -89,6 +89,28 @@ def test_members_hang_on_their_noise_and_nothing_else():
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert first.shape == (1, 8, 24, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("members", [3, 8, 24])
+def test_errors_of_motion_fill_the_plane_as_a_normal_does(members):
+    points = compass(members)
+    assert torch.allclose(points.mean(0), torch.zeros(2), atol=1e-5)
+    assert torch.allclose(points.T @ points / members, torch.eye(2), atol=1e-4)
+    if members == 24:
+        within = [float((points.norm(dim=1) < radius).float().mean()) for radius in (0.5, 1.0, 1.5, 2.0, 2.5)]
+        assert within == pytest.approx([0.118, 0.393, 0.675, 0.865, 0.956], abs=1.5 / members)
+
+
+def test_noise_turns_the_errors_of_motion_and_leaves_their_size():
+    cascade, fast = Cascade(8), still() + 3
+    drifts = [
+        cascade.drift(torch.randn(1, 8, 64, 64, generator=torch.Generator().manual_seed(n)), fast) for n in (1, 2)
+    ]
+    size = [drift.norm(dim=-1) for drift in drifts]
+    assert torch.allclose(*size, rtol=1e-4)
+    assert not torch.allclose(*drifts, rtol=0.05)
+    with pytest.raises(ConfigError, match="three members"):
+        Cascade(2)
 
 
 def test_pyramid_undoes_itself_and_fills_what_was_not_seen():
