@@ -7,7 +7,6 @@ network reads from the last frames, all fitted under the score itself.
 Rain is a latent level here: 1 + log10(mm/h), so 0.1 mm/h is 0, 1 mm/h is 1, 100 mm/h is 3; dry is one level below 0.
 """
 
-import itertools
 import math
 from dataclasses import dataclass
 
@@ -169,17 +168,24 @@ class Cascade(nn.Module):
         return double(coarse / one, field)
 
     def noise_bands(self, noise: Tensor) -> list[Tensor]:
-        """Return bands 1 … of (B, M, H/2, W/2) white noise, mean 0 and variance 1 over the members at every pixel."""
+        """Return bands 1 … of (B, M, H/2, W/2) white noise, mean 0 and variance 1 over the members at every pixel.
+
+        Each band is free of what it shares with the next coarser one: their sum then has the variance that it should.
+        Doubled at every step, a field of half the resolution keeps its size: nothing is too small for FP16.
+        """
         fields = [noise]
         for _ in range(LEVELS - 2):
-            fields.append(self.halve(fields[-1]))
-        bands = [fine - double(coarse, fine) for fine, coarse in itertools.pairwise(fields)] + [fields[-1]]
-        return [self._standard(band) for band in bands]
+            fields.append(2 * self.halve(fields[-1]))
+        found = [self._standard(fields[-1])]
+        for fine, coarse in zip(fields[-2::-1], fields[:0:-1], strict=True):
+            band, coarser = fine - 0.5 * double(coarse, fine), self._standard(double(found[-1], fine))
+            found.append(self._standard(band - (band * coarser).mean(1, keepdim=True) * coarser))
+        return found[::-1]
 
     @staticmethod
     def _standard(band: Tensor) -> Tensor:
         centred = band - band.mean(1, keepdim=True)
-        return centred * torch.rsqrt((centred * centred).mean(1, keepdim=True) + 1e-8)
+        return centred * torch.rsqrt((centred * centred).mean(1, keepdim=True) + 1e-4)
 
     def drift(self, noise: Tensor, motion: Tensor) -> Tensor:
         """Return each member's error of motion (B, M, 2) in pixels after one step: the compass, turned by the noise."""
