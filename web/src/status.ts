@@ -125,27 +125,34 @@ function stages(runs: Run[]): HTMLElement[] {
   return [table(text("status.stages"), heads, rows)];
 }
 
-/** A row a plan, by its worst output; every output of every case behind it. */
+/** A row for each plan and what ran it, by its worst output; every output of every case behind it. */
 function checks(found: Check[], plans: Plan[]): HTMLElement[] {
   if (found.length === 0) return [];
   const model = (digest: string): string => plans.find((plan) => plan.digest === digest)?.model ?? "–";
-  const rows = [...Map.groupBy(found, ({ plan }) => plan)].map(([plan, own]) => {
+  const rows = [...Map.groupBy(found, (check) => `${check.plan} ${ranBy(check)}`).values()].map((own) => {
+    const { plan } = own[0]!;
     const failed = own.filter(({ passed }) => !passed).length;
     const cases = new Set(own.map((check) => check.case)).size;
     return [
       model(plan),
       plan.slice(0, 12),
+      ranBy(own[0]!),
       dayUtc(own[0]!.checked_at),
       number(cases),
       number(own.length),
       decibel(worst(own.map(({ psnr_all }) => psnr_all))),
       decibel(worst(own.map(({ psnr_wet }) => psnr_wet))),
+      csiLoss(most(own.map(({ csi_difference }) => csi_difference))),
       el("span", { class: failed ? "chip old" : "chip quiet" }, failed ? `${text("status.failed")} ${failed}` : text("status.passed")),
     ];
   });
-  const heads = [text("model"), text("status.plan"), "UTC", text("status.cases"), text("status.outputs"), text("status.worst"), text("status.worstwet"), ""];
+  const heads = [text("model"), text("status.plan"), text("status.runtime"), "UTC", text("status.cases"), text("status.outputs"), text("status.worst"), text("status.worstwet"), text("status.worstcsi"), ""];
   const all = el("details", {}, el("summary", {}, text("table")), everyCheck(found));
   return [table(text("status.checks"), heads, rows), all];
+}
+
+function ranBy({ runtime, precision }: Check): string {
+  return `${runtime} ${precision}`.trim() || "–";
 }
 
 function worst(values: (number | null)[]): number | null {
@@ -153,17 +160,28 @@ function worst(values: (number | null)[]): number | null {
   return known.length ? Math.min(...known) : null;
 }
 
+function most(values: (number | null)[]): number | null {
+  const known = values.filter((value) => value !== null);
+  return known.length ? Math.max(...known) : null;
+}
+
+function csiLoss(value: number | null): string {
+  return value === null ? "–" : number(value, 4);
+}
+
 function everyCheck(found: Check[]): HTMLElement {
   const rows = found.map((check) => [
     dayUtc(check.checked_at),
     check.plan.slice(0, 12),
+    ranBy(check),
     check.case,
     title(check.product),
     decibel(check.psnr_all),
     decibel(check.psnr_wet),
+    csiLoss(check.csi_difference),
     el("span", { class: check.passed ? "chip quiet" : "chip old" }, text(check.passed ? "status.passed" : "status.failed")),
   ]);
-  const heads = ["UTC", text("status.plan"), text("status.case"), text("status.product"), text("status.psnr"), text("status.psnrwet"), ""];
+  const heads = ["UTC", text("status.plan"), text("status.runtime"), text("status.case"), text("status.product"), text("status.psnr"), text("status.psnrwet"), text("status.worstcsi"), ""];
   return table(text("status.checks"), heads, rows);
 }
 
