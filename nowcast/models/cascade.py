@@ -288,7 +288,8 @@ class Leads:
     def __init__(self, leads: list[int], ready: Prepared) -> None:
         self.count = len(leads)
         batch, like = ready.seen.shape[0], ready.seen
-        hours = torch.tensor([math.log((lead + 1) / 6) for lead in leads], dtype=torch.float32, device=like.device)
+        logs = [math.log((lead + 1) / 6) for lead in leads]
+        hours = torch.tensor(logs, dtype=ready.bands[0].dtype, device=like.device)  # FP32 would make every field FP32
         steps = torch.tensor([lead + 1.0 for lead in leads], device=like.device)
         self.time = hours[None].expand(batch, -1).reshape(-1, 1, 1, 1)
         self.steps = steps[None].expand(batch, -1).reshape(-1, 1, 1)

@@ -60,7 +60,7 @@ class Matching(nn.Module):
 
     def apply(self, level: Tensor, at: Tensor) -> Tensor:  # type: ignore[override]
         """Map (B, M, H, W) piecewise linearly so that `at` (B, J) becomes the knots."""
-        spots = _apart(at)
+        spots = [spot.to(level.dtype) for spot in _apart(at)]
         out = level - spots[0] + KNOTS[0]
         before: Tensor | float = 1.0
         for index in range(len(KNOTS) - 1):
