@@ -3,8 +3,9 @@
 The bare route returns as many bytes as the answer that it stands beside, constant. All servers are up at once, one
 uvicorn process each, and are loaded in turn in short bursts, so that what else the machine does falls on all alike;
 a ratio is the median over the rounds of (rate / rate of the bare route in the same round). `busy` near 1 says that the
-server, not the clients, set the rate. Then points arrive at 80 % of the highest rate, open-loop; the bare
-route beside them and `waited` tell how much of these is the machine's.
+server, not the clients, set the rate. Then points arrive at 80 % of the highest rate, open-loop: evenly spaced, which
+is what the target is held to, and as a Poisson process beside it. The bare route and `waited` tell how much of these is
+not ours: a request that comes alone costs the event loop more than one of a batch, so 80 % of the rate is 90 % busy.
 """
 
 import argparse
@@ -23,10 +24,12 @@ from benchmarks.api import APP, database, paths, publish, publish_ensemble, tile
 from benchmarks.report import quiet, save, show
 from benchmarks.serving import CLIENTS, Burst, Server, Targets, highest, paced, plain, quantiles, served, uvicorn
 
-ROUNDS, SECONDS, PACED_ROUNDS, PACED_SECONDS = 7, 2.0, 7, 5.0
+ROUNDS, SECONDS, PACED_ROUNDS, PACED_SECONDS = 7, 2.0, 5, 5.0
 KINDS = ("sqlite", "postgresql")
 SIZES = {"point": 2200, "point of an ensemble": 3400, "tile": 8000}
 UNSEEN = 600
+PACES = {"at 80 %": True, "at 80 %, Poisson": False}
+"""Whether arrivals are evenly spaced."""
 
 
 def bare() -> FastAPI:
@@ -85,11 +88,13 @@ def loaded(pool: Pool, cases: Iterable[Case], rounds: int) -> dict[str, list[Bur
 def kept_waiting(pool: Pool, cases: Iterable[Case]) -> dict[str, list[Burst]]:
     """Return bursts at 80 % of the highest rate, as it was just before, of points and of one bare route."""
     asked = [case for case in cases if case.name.startswith("point") or case.size == SIZES["point"]]
-    found: dict[str, list[Burst]] = {case.name: [] for case in asked}
+    found: dict[str, list[Burst]] = {f"{case.name}, {pace}": [] for case in asked for pace in PACES}
     for _ in range(PACED_ROUNDS):
         for case in asked:
             rate = 0.8 * highest(pool, case.server, case.targets, 1.0).per_second
-            found[case.name].append(paced(pool, case.server, case.targets, rate, PACED_SECONDS))
+            for pace, even in PACES.items():
+                burst = paced(pool, case.server, case.targets, rate, PACED_SECONDS, even=even)
+                found[f"{case.name}, {pace}"].append(burst)
     return found
 
 
@@ -159,16 +164,17 @@ def measure(rounds: int) -> Figures:
                 pairs = zip(found[case.name], found[f"bare, {case.size} B"], strict=True)
                 ratios = [mine.per_second / floor.per_second for mine, floor in pairs]
                 result[case.name]["ratio_to_bare"] = round(statistics.median(ratios), 3)
-        result |= {f"{name}, at 80 %": medians(bursts) for name, bursts in kept_waiting(pool, cases).items()}
+        result |= {name: medians(bursts) for name, bursts in kept_waiting(pool, cases).items()}
     return result
 
 
 def targets_of(figures: Figures) -> list[Target]:
     """Return what issue 7 wants, beside what was found."""
     points = [name for name in figures if name.startswith("point")]
-    rates = [name for name in points if not name.endswith("80 %")]
+    rates = [name for name in points if "80 %" not in name]
+    paced_evenly = [name for name in points if name.endswith("80 %")]
     found = [Target(f"{name}: × bare", "≥ 0.5", figures[name]["ratio_to_bare"]) for name in rates]
-    found += [Target(f"{name}: P99 ms", "≤ 20", figures[name]["p99_ms"]) for name in points if name not in rates]
+    found += [Target(f"{name}: P99 ms", "≤ 20", figures[name]["p99_ms"]) for name in paced_evenly]
     for name in (name for name in figures if name.startswith("tile never seen")):
         found.append(Target(f"{name}: P50 ms", "≤ 8", figures[name]["p50_ms"]))
         found.append(Target(f"{name}: P99 ms", "≤ 25", figures[name]["p99_ms"]))

@@ -1,8 +1,9 @@
 """Servers under load for benchmarks: one uvicorn process each on loopback, and clients in processes of their own.
 
 Two ways to load: as fast as answers come (`highest`), over kept-alive connections; and open-loop (`paced`), at a rate
-that does not wait for answers: each request has its own time to start, drawn as a Poisson process, and its latency
-counts from that time, so that a halt of the server shows in every request that fell into it.
+that does not wait for answers: each request has its own time to start and its latency counts from that time, so that a
+halt of the server shows in every request that fell into it. The times are evenly spaced, as wrk2, vegeta and k6 have
+them, or drawn as a Poisson process, as users come who know nothing of each other.
 """
 
 import asyncio
@@ -139,7 +140,7 @@ def highest(pool: Pool, server: Server, targets: Targets, seconds: float, status
     )
 
 
-async def _paced(port: int, targets: Targets, rate: float, seconds: float, seed: int) -> list[float]:
+async def _paced(port: int, targets: Targets, rate: float, seconds: float, seed: int, even: bool) -> list[float]:
     rng = random.Random(seed)
     requests, times = [_request(*target) for target in targets], []
     due: asyncio.Queue[float] = asyncio.Queue()
@@ -152,13 +153,13 @@ async def _paced(port: int, targets: Targets, rate: float, seconds: float, seed:
         writer.close()
 
     async def schedule() -> None:
-        when = time.perf_counter() + 0.05
+        when = time.perf_counter() + 0.05 + (seed / CLIENTS / rate if even else 0)
         end = when + seconds
         while when < end:
             if (wait := when - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
             due.put_nowait(when)
-            when += rng.expovariate(rate)
+            when += 1 / rate if even else rng.expovariate(rate)
         for _ in range(CONNECTIONS):
             due.put_nowait(-1)
 
@@ -166,13 +167,13 @@ async def _paced(port: int, targets: Targets, rate: float, seconds: float, seed:
     return times
 
 
-def _paced_client(port: int, targets: Targets, rate: float, seconds: float, seed: int) -> list[float]:
-    return asyncio.run(_paced(port, targets, rate, seconds, seed))
+def _paced_client(port: int, targets: Targets, rate: float, seconds: float, seed: int, even: bool) -> list[float]:
+    return asyncio.run(_paced(port, targets, rate, seconds, seed, even))
 
 
-def paced(pool: Pool, server: Server, targets: Targets, rate: float, seconds: float) -> Burst:
+def paced(pool: Pool, server: Server, targets: Targets, rate: float, seconds: float, *, even: bool) -> Burst:
     """Load a server at a rate, whether it answers or not."""
-    asked = [(server.port, targets, rate / CLIENTS, seconds, seed) for seed in range(CLIENTS)]
+    asked = [(server.port, targets, rate / CLIENTS, seconds, seed, even) for seed in range(CLIENTS)]
     return _burst(server, seconds, lambda: pool.starmap(_paced_client, asked))
 
 
