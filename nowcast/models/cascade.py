@@ -289,7 +289,7 @@ class Leads:
         self.count = len(leads)
         batch, like = ready.seen.shape[0], ready.seen
         logs = [math.log((lead + 1) / 6) for lead in leads]
-        hours = torch.tensor(logs, dtype=ready.bands[0].dtype, device=like.device)  # FP32 would make every field FP32
+        hours = torch.tensor(logs, dtype=like.dtype, device=like.device)  # FP32 would make FP16 members FP32
         steps = torch.tensor([lead + 1.0 for lead in leads], device=like.device)
         self.time = hours[None].expand(batch, -1).reshape(-1, 1, 1, 1)
         self.steps = steps[None].expand(batch, -1).reshape(-1, 1, 1)

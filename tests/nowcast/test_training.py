@@ -42,12 +42,21 @@ def config(tmp_path, **changes):
     return TrainConfig(**{**values, **changes})
 
 
-def test_training_lowers_the_loss(sequence, tmp_path):
-    trainer = Trainer(
-        config(tmp_path, width=0, steps=24, table_rate=0.05, augment=Augment(False, 0, 0, 0, 0)), [sequence]
+@pytest.mark.parametrize("mixed", [False, True])
+def test_training_lowers_the_loss(sequence, tmp_path, mixed):
+    chosen = config(
+        tmp_path, width=8, steps=24, table_rate=0.05, augment=Augment(False, 0, 0, 0, 0), mixed=mixed, fair=0.5
     )
+    trainer = Trainer(chosen, [sequence])
     losses = [trainer.step()["crps"] for _ in range(24)]
     assert np.mean(losses[-6:]) < np.mean(losses[:6])
+
+
+def test_the_ordinary_score_asks_for_less_spread_than_the_fair_one():
+    members, truth = torch.tensor([0.0, 2.0, 4.0, 6.0]).reshape(1, 4, 1, 1), torch.full((1, 1, 1), 3.0)
+    ordinary, fair = (float(almost_fair_crps(members, truth, alpha)) for alpha in (0.0, 1.0))
+    assert ordinary == pytest.approx(2 - 40 / 32)
+    assert fair == pytest.approx(2 - 40 / 24)
 
 
 def test_far_mixes_the_chance_of_leads_with_an_even_one():
