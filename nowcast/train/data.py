@@ -131,7 +131,7 @@ class Augment:
     stride
         Chance that frames and leads are taken at twice the step, as if ten minutes were five: motion and change are
         then twice as fast. Off: at 0.2 the tables' CRPS at 60 min rose by 2.2 % on one event left out and by 0.2 to
-        0.5 % on another, and the defaults are those that made the weights in the repository.
+        0.5 % on another, and no weights in the repository were made with it.
     """
 
     flip: bool = True

@@ -28,7 +28,7 @@ Log = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run; the defaults gave the weights in the repository.
+    """One training run. The weights in the repository began with the defaults; docs/model-card.md tells the rest.
 
     Attributes
     ----------
@@ -47,6 +47,8 @@ class TrainConfig:
     fair
         How fair the CRPS is to the number of members, 0 … 1. The fair form takes members for independent; since the
         compass spreads them evenly it rewards too much spread, and 0 is the score that the skill table has.
+    mixed
+        Convolutions in BF16; leads, members and losses stay in FP32.
     """
 
     data: str
@@ -154,9 +156,8 @@ class Trainer:
             truth = torch.where(inside, batch.truth[:, int(lead)], torch.nan)
             level = self.model.member_levels(ready, int(lead))
             scale = 0.1 + torch.nan_to_num(batch.truth[:, int(lead)]).mean((1, 2))
-            found["crps"] = found["crps"] + loss_of_lead(latent_to_rate(level), truth, scale, self.config.fair) / len(
-                chosen
-            )
+            score = loss_of_lead(latent_to_rate(level), truth, scale, self.config.fair)
+            found["crps"] = found["crps"] + score / len(chosen)
             gap = spectrum_gap(*_comparable(level, truth), self.halve, bands)
             found["spectrum"] = found["spectrum"] + gap / len(chosen)
         return found
