@@ -1,5 +1,7 @@
-# Two images: the API (stateless, no engine) and the worker (engines on the CPU).
+# Three images: the API (stateless, no engine), the worker (engines on the CPU), and the worker with TensorRT's lean runtime,
+# which runs plans that were built elsewhere and can build none (docker run --gpus all).
 #   docker build --target api -t nowcast-api .      docker build --target worker -t nowcast-worker .
+#   docker build --target engine -t nowcast-engine .
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NOWCAST_DATA_DIR=/data NOWCAST_HOST=0.0.0.0 NOWCAST_LOG_JSON=true
 WORKDIR /app
@@ -26,3 +28,8 @@ RUN pip install --no-cache-dir -c constraints.txt -e .
 USER nowcast
 VOLUME /data
 CMD ["nowcast", "worker"]
+
+FROM worker AS engine
+USER root
+RUN pip install --no-cache-dir -c constraints.txt -e '.[lean]'
+USER nowcast

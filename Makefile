@@ -6,7 +6,7 @@ ARGS ?=
 PAGE := $(addprefix web/,package.json package-lock.json vite.config.ts tsconfig.json index.html) $(wildcard web/src/* web/build/* web/public/*)
 HAS_NODE = node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null
 
-.PHONY: run test check check-page chromium format fuzz bench soak bench-api bench-api-peers bench-edge bench-gpu bench-skill bench-web check-client check-edr check-memory clean
+.PHONY: run test check check-page chromium format fuzz bench soak bench-api bench-api-peers bench-edge bench-gpu bench-image bench-skill bench-web check-client check-edr check-memory clean
 
 run: .venv/installed api/static/index.html
 	@exec $(BIN)/nowcast run $(ARGS)
@@ -91,6 +91,10 @@ bench-edge: .venv/installed-dev
 
 bench-gpu: .venv/installed-dev
 	$(BIN)/python -m benchmarks.gpu $(ARGS)
+
+# What the images hold beyond their base, by installing what the Dockerfile installs.
+bench-image: .venv/installed-dev
+	$(BIN)/python -m benchmarks.image_size
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'

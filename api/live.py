@@ -62,12 +62,12 @@ class Live:
         self._store, self._watch, self._clock = store, watch, clock
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._states: dict[str, str] = {}
-        self._changed = asyncio.Event()
+        self._changed, self._stopped = asyncio.Event(), asyncio.Event()
         self._number = self._last_id = 0
 
     async def run(self) -> None:
-        """Look and tell until cancelled; a store that is away is asked again."""
-        while True:
+        """Look and tell until stopped; a store that is away is asked again."""
+        while not self._stopped.is_set():
             try:
                 for publication in await self._watch.look():
                     self._tell("run", publication.id, _run_data(publication))
@@ -76,7 +76,11 @@ class Live:
                 self._tell_state("store", "away", {"reason": type(error).__name__})
             else:
                 self._tell_state("store", "ok", {})
-            await asyncio.sleep(LOOK_SECONDS)
+            await _within(self._stopped, LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """End `run` after the look that it is in."""
+        self._stopped.set()
 
     def _tell_states(self) -> None:
         now = self._clock.now()

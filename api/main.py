@@ -38,6 +38,7 @@ RFC 9457 problems. `ETag`, `Last-Modified` and `Expires` come with every forecas
 
 FAMILIES = (forecasts, regions, images, tiles, rainviewer, edr, files, provenance, models, live, operations)
 KNOWN_TEXTS, KNOWN_LAYERS = 64, 4096
+STOP_SECONDS = 2
 TILE_BYTES = 64 * 2**20
 
 PROBLEM = {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
@@ -106,6 +107,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        services.live.stop()
+        await asyncio.wait([looking], timeout=STOP_SECONDS)  # cancelled, it would leave a thread with a connection
         looking.cancel()
         services.shelf.close()
         services.store.close()

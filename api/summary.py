@@ -162,7 +162,9 @@ def _amount(low: float, high: float) -> str:
     if high < 0.1:
         return "less than 0.1 mm"
     least, most = _rounded(low), _rounded(high)
-    return f"about {most} mm" if least == most else f"likely {least}–{most} mm"
+    if least == most:
+        return f"about {most} mm"
+    return f"likely up to {most} mm" if least == "0" else f"likely {least}–{most} mm"
 
 
 def _rounded(amount: float) -> str:

@@ -23,7 +23,7 @@ from PIL import Image
 from api.palettes import NOT_SEEN, palette_for
 from benchmarks.cases import VALIDATION, Case
 from benchmarks.skill import inputs
-from nowcast.models.advection import advect
+from nowcast.models.advection import sample
 from nowcast.models.cascade import latent_to_rate
 from nowcast.models.registry import create
 from nowcast.models.spec import COVERED_FROM
@@ -113,10 +113,11 @@ def rows(case):
     leads = [int(lead) // 5 - 1 for lead in LEADS]
     made = []
     for lead in leads:
-        levels = model.cascade.member_levels(ready, lead)
-        unseen = advect(tensors[1][:, -1:], ready.displacements[lead])[0, 0] < COVERED_FROM
+        each = model.cascade.each([lead], ready)
+        levels = model.cascade.levels_at(ready, each)
+        unseen = sample(tensors[1][:, -1:], each.positions, "zeros")[0, 0] < COVERED_FROM
         rates = latent_to_rate(levels)[0]
-        told = (rates.mean(0), 100 * model.probabilities(levels)[1][0, 0], rates[0])
+        told = (rates.mean(0), 100 * model.probabilities(levels, each, ready)[1][0, 0], rates[0])
         made.append([field.masked_fill(unseen, torch.nan).numpy() for field in told])
     mean, chance, member = (list(fields) for fields in zip(*made, strict=True))
     return (

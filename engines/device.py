@@ -86,25 +86,20 @@ class Slot:
 class Resident:
     """The static memory of one engine: its inputs and outputs on the device, and pinned on the host.
 
-    Outputs are taken by `own_outputs`, or lie where a captured graph leaves them (`outputs_at`).
+    Outputs are taken by `own_outputs`, or lie where a graph leaves them (`download_leads`).
     """
 
     def __init__(self, card: Card, spec: ModelSpec, batch: int, height: int, width: int) -> None:
         self.card = card
-        self._shape = (spec, batch, height, width)
+        self.shape = (spec, batch, height, width)
         self._buffers: list[Buffer] = []
-        self.inputs = self._taken(input_shapes(*self._shape))
+        self.inputs = self._taken(input_shapes(*self.shape))
         self.outputs: dict[str, Slot] = {}
         self._host: Shared | None = None
 
     def own_outputs(self) -> None:
         """Take device memory for the outputs."""
-        self.outputs = self._taken(output_shapes(*self._shape))
-
-    def outputs_at(self, addresses: Sequence[int]) -> None:
-        """Download the outputs from these addresses, in their order."""
-        shapes = output_shapes(*self._shape)
-        self.outputs = {n: Slot(a, s) for a, (n, s) in zip(addresses, shapes.items(), strict=True)}
+        self.outputs = self._taken(output_shapes(*self.shape))
 
     def _taken(self, shapes: dict[str, Shape]) -> dict[str, Slot]:
         slots = {}
@@ -128,7 +123,7 @@ class Resident:
     def host(self) -> Shared:
         """The pinned host memory; made here unless another process gave it."""
         if self._host is None:
-            self.bind(Shared(*self._shape))
+            self.bind(Shared(*self.shape))
         if self._host is None:
             raise EngineError("no host memory is bound")
         return self._host
@@ -151,6 +146,12 @@ class Resident:
         stream = self.card.stream.handle
         for name, slot in self.outputs.items():
             check(driver.cuMemcpyDtoHAsync(_address(self.host.outputs[name]), slot.address, slot.size, stream))
+
+    def download_leads(self, first: int, count: int, addresses: Sequence[int], stream: int) -> None:
+        """Queue the copy of every output's leads from `first` on, of one sample; they lie at these addresses."""
+        for address, array in zip(addresses, self.host.outputs.values(), strict=True):
+            part = array[0, first : first + count]
+            check(driver.cuMemcpyDtoHAsync(_address(part), address, part.nbytes, driver.CUstream(stream)))
 
     def close(self) -> None:
         """Give everything back."""

@@ -4,11 +4,20 @@ The models keep their coordinates in FP32 themselves (`nowcast.models.advection`
 TensorRT 11 has only strongly typed networks: what the graph says is what runs.
 """
 
-import torch
 from torch import Tensor, nn
 
-KEPT = ("base_grid", "displacement", "grid")
+KEPT = ("base_grid", "displacement", "grid", "compass", "lead_steps")
 """Buffers with such a name are coordinates."""
+
+
+def to_half(model: nn.Module) -> nn.Module:
+    """Convert a model in place, but for its coordinates, and return it."""
+    kept = {name: b for name, b in model.named_buffers() if any(k in name for k in KEPT)}
+    model.half()
+    for name, buffer in kept.items():
+        owner, _, last = name.rpartition(".")
+        setattr(model.get_submodule(owner), last, buffer.float())
+    return model
 
 
 class Half(nn.Module):
@@ -16,14 +25,10 @@ class Half(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        kept = {name: b for name, b in model.named_buffers() if any(k in name for k in KEPT)}
-        self.model = model.half()
-        for name, buffer in kept.items():
-            owner, _, last = name.rpartition(".")
-            setattr(self.model.get_submodule(owner), last, buffer.float())
+        self.model = to_half(model)
 
     def forward(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return what the model returns, as FP32."""
         rest = () if noise is None else (noise.half(),)
         results = self.model(stack.half(), mask.half(), motion, *rest)
-        return tuple(result.to(torch.float32) for result in results)
+        return tuple(result.float() for result in results)

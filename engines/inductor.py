@@ -1,25 +1,30 @@
-"""The `inductor` rung: the PyTorch model in FP16, compiled for one shape and captured in a CUDA graph.
+"""The `inductor` rung: the PyTorch model in FP16, compiled for one shape and captured in a CUDA graph with its copies.
 
-For NVIDIA GPUs without a TensorRT library (as the H100 with TensorRT-RTX). Built once, then only replayed: inputs and
-outputs lie at fixed addresses, all engines of the process share one graph pool as their scratch.
+For NVIDIA GPUs without a TensorRT library (as the H100 with TensorRT-RTX). One launch does everything: inputs up, the
+model group of leads after group, and each group's outputs down on a second stream while the next is computed. Inputs
+lie at fixed addresses; all engines of the process share one graph pool as their scratch.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+import structlog
 import torch
 import torch.utils.dlpack
 from cuda.core import Buffer
-from torch import nn
 
+from engines.compiled import Compiled
 from engines.device import Resident, the_card
-from engines.half import Half
-from engines.memory import SCRATCH_PER_PIXEL
-from engines.plan import Plan
-from engines.reference import build_model
-from engines.shapes import Shape
+from engines.memory import scratch
+from engines.plan import GRAPH, Plan
+from engines.reference import spec_of
+from engines.shapes import Shape, input_shapes
 from engines.shared import Shared
-from nowcast.models.spec import Inputs, ModelSpec, Outputs
+from nowcast.errors import EngineError
+from nowcast.models.spec import Inputs, Outputs
+
+log = structlog.get_logger()
 
 WARM_UPS = 3
 
@@ -31,41 +36,39 @@ def _pool() -> Any:  # noqa: ANN401  torch names no type for it
 
 
 class InductorEngine:
-    """The plan's model compiled for one shape; see `engines.protocol.Engine` and `Replays`."""
+    """A model compiled for one shape, see `engines.protocol.Engine` and `Replays`.
+
+    The functions come from the plan where it is one built for this runtime and holds the shape. Else they are compiled
+    here, of the project's own model, which takes minutes.
+    """
 
     runtime = "inductor"
 
     def __init__(self, plan: Plan, height: int, width: int, batch: int = 1, threads: int = 2) -> None:
+        if batch != 1:
+            raise EngineError(f"inductor takes one region at a time, not {batch}; docs/runtimes.md says why")
         self.spec = plan.spec
         self.versions = self.library_versions()
         self._card = the_card()
         shape = (plan.spec, batch, height, width)
-        scratch = SCRATCH_PER_PIXEL["inductor"] * plan.spec.members * batch * height * width
-        self._need = Resident.need(f"{plan.spec.name} {batch}×{height}×{width}", *shape, scratch, 0)
+        need = scratch("inductor", plan.spec.members, height, width)
+        self._need = Resident.need(f"{plan.spec.name} {batch}×{height}×{width}", *shape, need, 0)
         self._card.reserve(self._need)
         self._memory = Resident(self._card, *shape)
         self._stream = torch.cuda.ExternalStream(int(self._card.stream.handle))  # type: ignore[no-untyped-call]
-        self._graph = self._captured(plan.spec)
-
-    def _captured(self, spec: ModelSpec) -> torch.cuda.CUDAGraph:
-        """Compile, warm up, and record one run from the fixed inputs; its outputs stay where the graph leaves them.
-
-        That memory belongs to the shared pool: another engine's run overwrites it, after the outputs were downloaded.
-        """
-        inputs = [_tensor(*there) for there in self._memory.input_buffers()]
-        model = compiled(Half(build_model(spec.name).cuda()).eval())
-        with torch.inference_mode(), torch.cuda.stream(self._stream):
-            for tensor in inputs:
+        self._copies = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._inputs = tuple(_tensor(*there) for there in self._memory.input_buffers())
+        self._graph: torch.cuda.CUDAGraph | None = None
+        name = plan.spec.name
+        model = Compiled.of_name(name) if plan.file == GRAPH else Compiled.of_file(name, plan.graph())
+        with torch.no_grad(), torch.cuda.stream(self._stream):
+            for tensor in self._inputs:
                 tensor.zero_()
+            self._parts = model.parts(self._inputs)
             for _ in range(WARM_UPS):
-                model(*inputs)
+                list(self._parts(*self._inputs))
             self._stream.synchronize()
             torch.cuda.empty_cache()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=_pool(), stream=self._stream):
-                outputs = [made.contiguous() for made in model(*inputs)]
-            self._memory.outputs_at([made.data_ptr() for made in outputs])
-        return graph
 
     @staticmethod
     def library_versions() -> dict[str, str]:
@@ -73,39 +76,55 @@ class InductorEngine:
         return {"torch": torch.__version__, "cuda": str(torch.version.cuda)}
 
     def bind(self, shared: Shared) -> None:
-        """See `engines.protocol.Replays`."""
+        """Record one run from and to this host memory; see `engines.protocol.Replays`.
+
+        Outputs stay in the shared pool until they are copied: another engine's run overwrites them after that.
+        """
         self._memory.bind(shared)
+        graph, kept = torch.cuda.CUDAGraph(), []
+        with torch.no_grad(), torch.cuda.graph(graph, pool=_pool(), stream=self._stream):
+            self._memory.upload()
+            for first, outputs in self._parts(*self._inputs):
+                kept.append([made.contiguous() for made in outputs])
+                self._copies.wait_stream(self._stream)
+                addresses = [made.data_ptr() for made in kept[-1]]
+                self._memory.download_leads(first, outputs[0].shape[1], addresses, self._copies.cuda_stream)
+            self._stream.wait_stream(self._copies)
+        self._graph = graph
 
     def replay(self) -> None:
         """See `engines.protocol.Replays`."""
-        self._memory.upload()
+        if self._graph is None:
+            raise EngineError("no host memory is bound")
         with torch.cuda.stream(self._stream):
             self._graph.replay()
-        self._memory.download()
         self._card.stream.sync()
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """Run one batch; see `engines.protocol.Engine`."""
+        if self._graph is None:
+            self.bind(Shared(*self._memory.shape))
         self._memory.host.fill(inputs)
         self.replay()
         return dict(self._memory.host.outputs)
 
     def close(self) -> None:
         """Give its memory back."""
-        self._graph.reset()
+        self._graph = None
         self._memory.close()
         self._card.release(self._need)
 
 
-def compiled(model: nn.Module) -> nn.Module:
-    """Compile a model in place: its parts that say `compiled_alone`, as one lead's step; else the whole.
-
-    A step compiled once and run 24 times takes a twenty-fourth of the time to compile; the graph captures all of it.
-    """
-    parts = [part for part in model.modules() if getattr(part, "compiled_alone", False)] or [model]
-    for part in parts:
-        part.compile(fullgraph=True, dynamic=False)
-    return model
+def build(name: str, shapes: Iterable[tuple[int, int]]) -> bytes:
+    """Compile a model for regions of these shapes on this machine's GPU, minutes each; return the plan's bytes."""
+    model = Compiled.of_name(name)
+    spec = spec_of(model.model)
+    for height, width in shapes:
+        log.info("compiling", model=name, height=height, width=width)
+        inputs = input_shapes(spec, 1, height, width).values()
+        with torch.no_grad():
+            model.add(tuple(torch.zeros(shape, device="cuda") for shape in inputs))
+    return model.pack()
 
 
 def _tensor(buffer: Buffer, shape: Shape) -> torch.Tensor:

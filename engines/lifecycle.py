@@ -56,8 +56,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise EngineError(f"precision {self.precision!r}: one of {', '.join(PRECISIONS)}")
-        if self.runtime not in (*BUILDERS, "openvino"):
-            raise EngineError(f"runtime {self.runtime!r} has no plans to build; one of {', '.join(BUILDERS)}, openvino")
+        if self.runtime not in (known := (*BUILDERS, "inductor", "openvino")):
+            raise EngineError(f"runtime {self.runtime!r} has no plans to build; one of {', '.join(known)}")
+        if self.runtime == "inductor" and self.precision != "fp16":
+            raise EngineError(f"inductor computes in fp16, not {self.precision}; take --precision fp16")
         if self.precision == "int8" and self.graph is None:
             raise EngineError("int8 needs --graph, a quantized network; `python scripts/quantize.py` makes one")
 
@@ -70,10 +72,7 @@ def host_of(runtime: Runtime) -> Host:
 def build(shelf: Shelf, recipe: Recipe, now: datetime) -> tuple[Manifest, str]:
     """Build a version and prove it where it can run here; return its manifest and why it was not executed, if so."""
     runtime, shipped = BY_NAME[recipe.runtime], shipped_plan(recipe.model)
-    graph = _graph(recipe, shipped)
-    data = graph
-    if recipe.runtime in BUILDERS:
-        data = build_tensorrt(recipe.runtime, graph, shipped.spec, recipe.buckets, recipe.sm)
+    data, graph = _compiled(recipe, shipped)
     here = host_of(runtime)
     host = replace(here, gpu=recipe.gpu, sm=recipe.sm, driver="") if recipe.sm else here
     files = {PLAN: data, GOLDEN: shipped.golden()}
@@ -93,6 +92,21 @@ def build(shelf: Shelf, recipe: Recipe, now: datetime) -> tuple[Manifest, str]:
         manifest = replace(manifest, scores=_scores(shelf, manifest, files, now))
     shelf.add(manifest, files)
     return manifest, missing
+
+
+def _compiled(recipe: Recipe, shipped: Plan) -> tuple[bytes, bytes]:
+    """Return the plan and the graph that it is of; inductor compiles the model itself, of which one ships."""
+    if recipe.runtime == "inductor":
+        if missing := BY_NAME["inductor"].missing(find_gpu()):
+            raise EngineError(f"inductor compiles on the machine that it serves on: {missing}")
+        from engines.inductor import build as build_inductor
+
+        shapes = {(HEIGHT, WIDTH), *(shape for bucket in recipe.buckets for shape in bucket.shapes)}
+        return build_inductor(recipe.model, sorted(shapes)), shipped.graph()
+    graph = _graph(recipe, shipped)
+    if recipe.runtime not in BUILDERS:
+        return graph, graph
+    return build_tensorrt(recipe.runtime, graph, shipped.spec, recipe.buckets, recipe.sm), graph
 
 
 def _graph(recipe: Recipe, shipped: Plan) -> bytes:

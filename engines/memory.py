@@ -10,9 +10,10 @@ ALIGN = 256
 """What TensorRT asks of its memory; the driver gives at least that."""
 CONTEXT = 640 * MEBI
 """Left to the CUDA context, library code and the driver."""
-SCRATCH_PER_PIXEL = {"tensorrt": 512, "inductor": 768}
-"""Bytes of scratch per pixel and member, by rung. TensorRT for RTX says when it builds, in FP32 at 512²: `advection`
-322, `edge` 463, `standard` 420. `inductor` held 724 for `standard` at 512² (`benchmarks/results/gpu-standard.json`)."""
+SCRATCH_PER_PIXEL = {"tensorrt": (0, 512), "inductor": (560, 208)}
+"""Bytes of scratch per pixel, and per pixel and member, by rung. TensorRT for RTX says when it builds, in FP32 at 512²:
+`advection` 322, `edge` 463, `standard` 420 per member. `inductor` held 170 per member for `standard` at 512², six leads
+at a time (`benchmarks/results/gpu-standard.json`); positions of all leads, and `advection` whole, are there once."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Need:
     name: str
     resident: int
     scratch: int
+
+
+def scratch(rung: str, members: int, height: int, width: int) -> int:
+    """Return the bytes of scratch that an engine of a rung is counted with."""
+    once, each = SCRATCH_PER_PIXEL[rung]
+    return (once + each * members) * height * width
 
 
 def total(needs: Sequence[Need]) -> int:

@@ -72,7 +72,7 @@ class ByLead:
         outputs = {name: np.empty(shape, np.float32) for name in self.spec.outputs}
         ready = self._model.cascade.prepare(*tensors)
         for lead in range(self.spec.leads):
-            made = self._model.at([lead], ready, tensors[1])
+            made = self._model.at(self._model.cascade.each([lead], ready), ready)
             for name, values in zip(self.spec.outputs, made, strict=True):
                 outputs[name][:, lead] = values[:, 0].numpy()
         return outputs

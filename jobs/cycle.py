@@ -91,6 +91,7 @@ class Cycle:
     _told: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     _room: Room = field(default_factory=lambda: Room(CELLS_AT_ONCE))
     _reading: Lock = field(default_factory=Lock)
+    _began: Lease | None = None
 
     def close(self) -> None:
         """End the engines' and the parsers' processes."""
@@ -105,7 +106,8 @@ class Cycle:
         LeaseLost
             When another worker runs the cycle.
         """
-        self._lease()
+        self._began = None
+        self._began = self._lease()
         report, lives = Report(), self.store.models.lives()
         self.feed.ingest({source for region in self.regions for source in region.sources}, self.clock.now())
         ready, pool = self._newest_first(report), ThreadPoolExecutor(AT_ONCE)
@@ -121,7 +123,13 @@ class Cycle:
         return report
 
     def _lease(self) -> Lease | None:
-        return self.leader.hold() if self.leader else None
+        """Return the lease that this pass began with, renewed: it knows nothing of what another published since."""
+        lease = self.leader.hold() if self.leader else None
+        if lease and self._began and lease.token != self._began.token:
+            raise LeaseLost(
+                f"lease {lease.name!r}: another held it since this pass began; nothing to do, the next looks anew"
+            )
+        return lease
 
     def _newest_first(self, report: Report) -> list[tuple[Region, list[FrameRecord]]]:
         """Return the regions that have frames, those with the newest first: they are worth most."""

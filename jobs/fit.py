@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from engines.gpu import Gpu
 from engines.ladder import Rung
-from engines.memory import SCRATCH_PER_PIXEL, Need, require_all_fit
+from engines.memory import SCRATCH_PER_PIXEL, Need, require_all_fit, scratch
 from engines.runtimes import BY_FACTORY
 from engines.shapes import float_bytes, input_shapes, output_shapes
 from jobs.tiles import engine_shape
@@ -33,18 +33,18 @@ def require_regions_fit(regions: Regions, rungs: Callable[[str], list[Rung]], gp
 def _needs(model: str, regions: Regions, rungs: list[Rung]) -> list[Need]:
     members = rungs[0].plan.spec.members
     shapes = dict.fromkeys(engine_shape(region, members) for region in regions if region.model == model)
-    best = next((rung for rung in rungs if not rung.refused and _scratch(rung)), None)
+    best = next((rung for rung in rungs if not rung.refused and _on_gpu(rung)), None)
     return [_need(best, *shape) for shape in shapes] if best else []
 
 
-def _scratch(rung: Rung) -> int:
-    """Return the bytes per pixel and member of a rung; 0 for one that needs no GPU."""
+def _on_gpu(rung: Rung) -> str:
+    """Return the rung whose scratch counts; empty for one that needs no GPU."""
     runtime = BY_FACTORY.get(rung.factory)
-    return SCRATCH_PER_PIXEL.get(runtime.rung, 0) if runtime else 0
+    return runtime.rung if runtime and runtime.rung in SCRATCH_PER_PIXEL else ""
 
 
 def _need(rung: Rung, height: int, width: int) -> Need:
     spec = rung.plan.spec
     resident = sum(float_bytes(shapes(spec, 1, height, width)) for shapes in (input_shapes, output_shapes))
     name = f"{spec.name} 1×{height}×{width}, {rung.name}"
-    return Need(name, resident + len(rung.plan.graph()), _scratch(rung) * spec.members * height * width)
+    return Need(name, resident + len(rung.plan.graph()), scratch(_on_gpu(rung), spec.members, height, width))

@@ -2,19 +2,22 @@
 
 All leads are one batch: as a loop over leads the graph had 24 times the nodes and its export did not end. A field of
 all members and leads is 600 MB at 512² and 24 members, 200 MB for 8. Quantiles read the members' latent mean and spread
-at the pixel: no sort. Probabilities count the members: read from mean and spread they were up to 0.21 off the diagonal
-on a training event, counted up to 0.12.
+at the pixel: no sort. Probabilities count the members, blurred a little in level and, the later the more, in space;
+those of heavy rain hear the newest frame, carried on as it is, beside the members. Counted sharply, 24 members have a
+lower CSI (by up to 8 % on events that the model was fitted on, 30 % on one that it was not).
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from nowcast.models.advection import advect
-from nowcast.models.cascade import Cascade, Leads, Prepared, latent_to_model, latent_to_rate
+from nowcast.models.advection import sample
+from nowcast.models.cascade import DRY, Cascade, Leads, Prepared, latent_to_model, latent_to_rate
 from nowcast.models.spec import LEADS, PROBABILITY_PRODUCTS, RATE_PRODUCTS, ModelSpec, member_products
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -23,8 +26,12 @@ QUANTILES = (-1.2816, 0.0, 1.2816)
 THRESHOLDS = (0.1, 1.0, 5.0, 10.0)
 """mm/h."""
 LEAST_SPREAD = 0.02
-SOFT = 0.03
-"""Latent levels (0.3 dB) over which a member passes from below a threshold to above it."""
+SOFT, DRY_WIDTHS = 0.08, 6.0
+"""Latent levels (0.8 dB) over which a member passes from below a threshold to above it; dry stays that many below."""
+HEAVY, CONTROL = 5.0, 0.1
+"""From this threshold on, in mm/h, the control's share of a probability."""
+NEARLY, WIDELY = 0.0, math.log(2)
+"""Logarithm of the lead, in units of half an hour, from which each of two 3 × 3 means counts in full."""
 
 
 def rate_to_model(rate: Tensor) -> Tensor:
@@ -52,26 +59,39 @@ class Ensemble(nn.Module):
 
     def forward(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         """Return the products and the coverage."""
-        return self.at(list(range(self.spec.leads)), self.cascade.prepare(stack, mask, motion, noise), mask)
+        ready = self.cascade.prepare(stack, mask, motion, noise)
+        return self.at(self.cascade.each(range(self.spec.leads), ready), ready)
 
-    def at(self, leads: list[int], ready: Prepared, mask: Tensor) -> tuple[Tensor, ...]:
-        """Return the products and the coverage of some leads (0 is 5 min), each (B, len(leads), H, W)."""
-        each = Leads(leads, ready)
-        levels = self.cascade.levels_at(ready, leads)
-        coverage = advect(each(mask[:, -1:]), each.path)
+    def at(self, each: Leads, ready: Prepared) -> tuple[Tensor, ...]:
+        """Return the products and the coverage of some leads, each (B, K, H, W)."""
+        levels = self.cascade.levels_at(ready, each)
+        coverage = sample(each(ready.seen), each.positions, "zeros")
         mean = rate_to_model(latent_to_rate(levels).mean(1, keepdim=True))
         centre, spread = moments(levels)
         rates = [latent_to_model(centre + quantile * spread) for quantile in QUANTILES]
         members = [latent_to_model(levels[:, number : number + 1]) for number in range(self.shown)]
-        fields = (mean, *rates, *self.probabilities(levels), *members, coverage)
+        fields = (mean, *rates, *self.probabilities(levels, each, ready), *members, coverage)
         height, width = levels.shape[-2:]
-        return tuple(field.reshape(-1, len(leads), height, width) for field in fields)
+        return tuple(field.reshape(-1, each.count, height, width) for field in fields)
 
     @staticmethod
-    def probabilities(levels: Tensor) -> list[Tensor]:
-        """Return P(rate ≥ each threshold) of (N, M, H, W) members, (N, 1, H, W) each: their share, softened by SOFT."""
-        at = [1 + math.log10(threshold) for threshold in THRESHOLDS]
-        return [torch.sigmoid((levels - level) * (1 / SOFT)).mean(1, keepdim=True) for level in at]
+    def probabilities(
+        levels: Tensor, each: Leads, ready: Prepared, thresholds: Sequence[float] = THRESHOLDS
+    ) -> list[Tensor]:
+        """Return P(rate ≥ each threshold in mm/h, ascending) of (N, M, H, W) members, (N, 1, H, W) each."""
+        control = sample(each(ready.newest) - DRY, each.positions, "zeros") + DRY
+        found: list[Tensor] = []
+        for threshold in thresholds:
+            at = 1 + math.log10(threshold)
+            width = min(SOFT, (at - DRY) / DRY_WIDTHS)
+            share = torch.sigmoid((levels - at) * (1 / width)).mean(1, keepdim=True)
+            for full in (NEARLY, WIDELY):
+                mean = F.avg_pool2d(share, 3, 1, 1, count_include_pad=False)
+                share = share + torch.exp(each.time - full).clamp(max=1) * (mean - share)
+            if threshold >= HEAVY:
+                share = (1 - CONTROL) * share + CONTROL * torch.sigmoid((control - at) * (1 / width))
+            found.append(torch.minimum(share, found[-1]) if found else share)
+        return found
 
     @torch.no_grad()
     def members(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor) -> Tensor:

@@ -139,7 +139,6 @@ class Augment:
     shift_px: int = 6
     shift: float = 0.3
     drop_frame: float = 0.3
-    still: float = 0.02
     stride: float = 0.0
 
 

@@ -140,9 +140,7 @@ class Trainer:
             k for k in range(batch.truth.shape[1]) if bool(torch.isfinite(batch.truth[:, k]).float().mean() > 0.1)
         ]
         count, _, height, width = batch.stack.shape
-        noise = torch.randn(
-            count, self.config.members, 1, height // 2, width // 2, generator=self.noise, device=self.device
-        )
+        noise = torch.randn(count, *self.model.noise.shape(height, width), generator=self.noise, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed):
             ready = self.model.prepare(batch.stack, batch.mask, batch.motion, noise)
         found = {"crps": torch.zeros((), device=self.device), "spectrum": torch.zeros((), device=self.device)}

@@ -60,6 +60,8 @@ def test_an_ensemble_gives_a_range_and_a_chance():
     assert summary.text == "rain from 14:35, likely 0.4–2 mm in the next hour, ends 15:20 UTC"
     assert (summary.starts, summary.ends) == (BASE + timedelta(minutes=35), BASE + timedelta(minutes=80))
     assert (summary.amount_low, summary.amount_high, summary.probability) == (0.42, 2.08, 0.9)
+    none_at_least = said(mean, **{**more, "rain_p10": rates((24, 0))})
+    assert none_at_least.text == "rain from 14:35, likely up to 2 mm in the next hour, ends 15:20 UTC"
     dry = said(mean, **{**more, "prob_0.1": [30] * 24})
     assert (dry.state, dry.probability) == ("dry", 0.3)
     unseen = said(rates((24, None)), **{"prob_0.1": [PERCENT.unseen] * 24})

@@ -9,7 +9,6 @@ from engines.half import Half
 from engines.parity import check_engine, require_parity
 from engines.plan import shipped_plan
 from engines.reference import TorchEngine
-from nowcast.models.cascade import Leads
 from nowcast.models.registry import create
 
 SIZE = 64
@@ -26,7 +25,7 @@ class HalfEngine(TorchEngine):
 @pytest.fixture(scope="module")
 def prepared():
     cascade = Half(create("edge")).model.cascade
-    stack, noise = torch.rand(1, 4, SIZE, SIZE), torch.randn(1, 8, 1, SIZE // 2, SIZE // 2)
+    stack, noise = torch.rand(1, 4, SIZE, SIZE), torch.randn(1, 8, 1, SIZE // 4, SIZE // 4)
     with torch.no_grad():
         still = torch.zeros(1, 2, SIZE // 4, SIZE // 4)
         yield cascade, cascade.prepare(stack.half(), torch.ones_like(stack).half(), still, noise.half())
@@ -35,9 +34,9 @@ def prepared():
 def test_members_are_halves_and_coordinates_are_not(prepared):
     """Members of all leads are the largest tensors by far; one FP32 factor would make them FP32."""
     cascade, ready = prepared
-    each = Leads([0, 11], ready)
-    assert cascade.levels_at(ready, [0, 11]).dtype == torch.float16
-    assert {each.path.dtype, ready.drift.dtype} == {torch.float32}
+    each = cascade.each([0, 11], ready)
+    assert cascade.levels_at(ready, each).dtype == torch.float16
+    assert {each.positions.dtype, ready.drift.dtype} == {torch.float32}
 
 
 def test_noise_that_is_all_alike_is_no_nan_in_halves(prepared):

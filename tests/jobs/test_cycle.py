@@ -1,8 +1,14 @@
 """The cycle, with real files, the real engine and real databases; only the time is in our hands."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from jobs import cycle as cycles
+from jobs.forecaster import forecast
+from jobs.leader import Leader
+from nowcast.errors import LeaseLost
 from nowcast.region import Region
 from nowcast.scores import csi
 from tests.jobs.feeds import BASE, GRID, OTHER, Hand, make_cycle, minutes, rain_at, settle, write
@@ -61,6 +67,33 @@ def test_each_new_frame_makes_a_new_run_and_none_twice(cycle, feed, hand):
     settle(cycle)
     settle(cycle)
     assert [r.base_time for r in cycle.store.runs("alps")] == [BASE + minutes(5), BASE]
+
+
+def test_a_pass_that_slept_while_another_worker_published_publishes_nothing_older(cycle, feed, hand, monkeypatch):
+    def seconds():
+        return hand.time.timestamp()
+
+    cycle.leader = Leader(cycle.store, cycle.clock, monotonic=seconds)
+    for age in (5, 0):
+        write(feed, BASE - minutes(age))
+    settle(cycle)
+    first, newer = cycle.store.newest("alps"), BASE + minutes(10)
+    other = Leader(cycle.store, cycle.clock, "other", monotonic=seconds)
+
+    def slept(*arguments):
+        hand.time += minutes(1)
+        lease = other.hold()
+        cycle.store.publish(replace(first, base_time=newer, slot=newer), cycle.store.fields(first), lease)
+        other.release()
+        return forecast(*arguments)
+
+    monkeypatch.setattr(cycles, "forecast", slept)
+    hand.time = BASE + minutes(6)
+    write(feed, BASE + minutes(5))
+    with pytest.raises(LeaseLost, match="since this pass began"):
+        settle(cycle)
+    assert [r.base_time for r in cycle.store.runs("alps")] == [newer, BASE]
+    assert settle(cycle).unchanged == ["alps"]
 
 
 def test_a_gap_is_flagged_and_filled_when_the_frame_comes_late(cycle, feed):

@@ -1,12 +1,15 @@
 """The ensemble models: what they must do on weather that is no weather, and that the graph is the model."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 
 from nowcast.errors import ConfigError, UnknownModel
 from nowcast.models.advection import Advection
-from nowcast.models.cascade import Cascade, compass, latent_to_rate, to_latent
+from nowcast.models.cascade import DRY, Cascade, compass, latent_to_rate, to_latent
 from nowcast.models.ensemble import Ensemble, moments
 from nowcast.models.persistence import Persistence
 from nowcast.models.pyramid import Pyramid, rebuild
@@ -49,12 +52,45 @@ def test_dry_stays_dry(model):
     assert float(out["prob_0.1"].max()) < 0.05
 
 
+@pytest.fixture(scope="module")
+def asked(model):
+    """Asks for the probabilities that members and a newest frame make, at a lead (0 is 5 min)."""
+    ones, zeros = torch.ones(1, 1, SIZE, SIZE), torch.zeros(1, 4, SIZE, SIZE)
+    with torch.no_grad():
+        ready = model.cascade.prepare(zeros, ones.expand(1, 4, -1, -1), still(), noise(model))
+
+    def ask(members, newest, lead):
+        given = replace(ready, newest=newest * ones)
+        levels = (members * ones).expand(-1, model.spec.members, -1, -1)
+        return [p[0, 0] for p in model.probabilities(levels, model.cascade.each([lead], given), given)]
+
+    return ask
+
+
+def test_the_newest_frame_is_heard_in_heavy_rain_alone(asked):
+    p01, p1, p5, p10 = (float(p.max()) for p in asked(members=3.0, newest=DRY, lead=0))
+    assert (p01, p1) == pytest.approx((1, 1), abs=1e-3)
+    assert (p5, p10) == pytest.approx((0.9, 0.9), abs=1e-3)
+    assert max(float(p.max()) for p in asked(members=DRY, newest=3.0, lead=0)) < 0.003, "nothing that no member has"
+
+
+def test_probabilities_are_blurred_the_more_the_later(asked):
+    """One pixel of rain: its probability stays near 1 at 5 min, two means of 3 × 3 spread it from an hour on."""
+    spot = torch.full((1, 1, SIZE, SIZE), DRY)
+    spot[..., 40, 40] = 2.0
+    told = [asked(members=spot, newest=DRY, lead=lead)[1] for lead in (0, 5, 11, 23)]
+    assert [float(p[40, 40]) for p in told] == pytest.approx([0.790, 1 / 9, 1 / 9, 1 / 9], abs=0.002)
+    assert [float(p[40, 42]) for p in told] == pytest.approx([0.0005, 1 / 54, 1 / 27, 1 / 27], abs=0.0005)
+    assert float(told[-1].sum()) == pytest.approx(1, abs=1e-2)
+
+
 def test_products_are_in_order_and_in_range(model):
     out = run(model, rain(), torch.ones(1, 4, SIZE, SIZE), still() + 2)
     assert all(bool(torch.isfinite(o).all()) and float(o.min()) >= 0 and float(o.max()) <= 1 for o in out.values())
     assert bool((out["rain_p10"] <= out["rain_p50"] + 1e-6).all())
     assert bool((out["rain_p50"] <= out["rain_p90"] + 1e-6).all())
-    assert bool((out["prob_1"] <= out["prob_0.1"] + 0.02).all())
+    likely = [out[f"prob_{threshold}"] for threshold in ("0.1", "1", "5", "10")]
+    assert all(bool((rarer <= oftener).all()) for oftener, rarer in pairwise(likely))
     assert out["rain_mean"].shape == (1, 24, SIZE, SIZE)
 
 
@@ -79,6 +115,21 @@ def test_radar_edge_makes_no_rain(model):
     near = slice(SIZE // 2 - 16, SIZE // 2)
     assert float(cut["rain_mean"][..., near].mean()) < 1.15 * float(whole["rain_mean"][..., near].mean())
     assert float(cut["coverage"][..., SIZE // 2 + 4 :].max()) == 0
+
+
+def test_beyond_the_border_rain_fades_in_each_member_over_its_own_distance(model):
+    """Rain everywhere that moves east: 60 pixels in the west are air that nobody has seen."""
+    stack, motion = torch.full((1, 4, SIZE, SIZE), 0.4), still()
+    motion[:, 0] = 4
+    with torch.no_grad():
+        ready = model.cascade.prepare(stack, torch.ones_like(stack), motion, noise(model))
+        levels = model.cascade.member_levels(ready, 14)[0]
+    wet, rate = (field.mean((0, 1)) for field in ((levels > 0).float(), latent_to_rate(levels)))
+    assert float(wet[80:].min()) == 1
+    assert 0.5 < float(wet[2]) < 1
+    assert bool((wet.diff() >= 0).all())
+    assert 0.05 < float(rate[2] / rate[80:].mean()) < 0.8
+    assert float(latent_to_rate(levels).std(0)[:, 2].min()) > 0.1 * float(rate[2]), "none knows how far"
 
 
 def test_members_hang_on_their_noise_and_nothing_else():
@@ -126,7 +177,7 @@ def test_matching_keeps_the_distribution_of_the_newest_frame():
     cascade = Cascade(8).eval()
     stack = rain(6, 256)
     with torch.no_grad():
-        ready = cascade.prepare(stack, torch.ones_like(stack), still(256), torch.randn(1, 8, 1, 128, 128))
+        ready = cascade.prepare(stack, torch.ones_like(stack), still(256), torch.randn(1, 8, 1, 64, 64))
         level = cascade.member_levels(ready, 5)
     newest = to_latent(stack[:, -1:])
     for knot in (0.0, 1.0):

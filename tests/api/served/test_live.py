@@ -150,5 +150,22 @@ def test_a_stream_does_not_keep_the_server_from_stopping(store, app):
     assert time.monotonic() - start < 5
 
 
+def test_a_stop_waits_for_the_look_that_has_a_connection(app, monkeypatch):
+    store, looking, order = app.state.services.store, threading.Event(), []
+    answer, close = store.runs_after, store.close
+
+    def slowly(*arguments):
+        looking.set()
+        time.sleep(0.5)
+        order.append("looked")
+        return answer(*arguments)
+
+    monkeypatch.setattr(store, "runs_after", slowly)
+    monkeypatch.setattr(store, "close", lambda: (order.append("closed"), close()))
+    with serving(app):
+        assert looking.wait(5)
+    assert order[-2:] == ["looked", "closed"]
+
+
 def test_no_event_id_is_misread(client):
     assert client.get("/v1/events", headers={"Last-Event-ID": "soon"}).status_code == 422
