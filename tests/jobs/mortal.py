@@ -112,7 +112,8 @@ def _count_publications(end):
             print(f"signals itself before {run.region} {run.base_time:%H:%M}", flush=True)
             if end.signal is None:
                 threading.Event().wait()
-            signal.pthread_kill(threading.get_ident(), end.signal)  # in this very thread, here
+            with self._db._turn:  # another thread's transaction would freeze with it and keep SQLite's only lock
+                signal.pthread_kill(threading.get_ident(), end.signal)  # in this very thread, here
         try:
             return before(self, run, fields, lease)
         except LeaseLost as error:
