@@ -8,7 +8,8 @@ permitted events too, in rows called "trained on": no evidence of skill, but the
 are chosen there.
 
 An ensemble is scored in `--draws` draws of its noise, each of 24 members as STEPS has them, and the tallies are summed:
-one draw moves the CRPS of an event of four cases by up to 2 %.
+one draw moves the CRPS of an event of four cases by up to 2 %. Four start times are few for a reliability diagram too:
+`reliability_by_chance` says how far from the diagonal a forecast lies whose truth is a member of another draw.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,13 +26,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+import nowcast
 from benchmarks.cases import PERMITTED, VALIDATION, Case, cases
 from nowcast.models.cascade import latent_to_rate
-from nowcast.models.ensemble import Ensemble
+from nowcast.models.ensemble import Ensemble, quantiles
 from nowcast.models.registry import create
 from nowcast.motion import motion
 from nowcast.space import to_model, to_rate
-from nowcast.tally import PERCENT, THRESHOLDS, Tally, tally
+from nowcast.tally import PERCENT, THRESHOLDS, Tally, joint_histogram, tally
 
 HERE = Path(__file__).parent
 LEADS = 24
@@ -71,7 +74,8 @@ def score(model, case: Case, draw: int = 0) -> dict[int, Tally]:
         levels = model.cascade.levels_at(ready, each)
         rate = latent_to_rate(levels)
         shares = [share[0, 0].numpy() for share in model.probabilities(levels, each, ready, THRESHOLDS)]
-        found[lead] = tally(rate[0].numpy(), truth, np.isfinite(truth), np.stack(shares))
+        drawn = torch.cat([latent_to_rate(quantile) for quantile in quantiles(levels)], 1)
+        found[lead] = tally(rate[0].numpy(), truth, np.isfinite(truth), np.stack(shares), drawn[0].numpy())
     return found
 
 
@@ -100,7 +104,9 @@ def table(parts: list[dict[int, Tally]], draws: int = 1) -> dict[str, dict]:
             "csi_by_percent": [[round(t.csi(i, p), 4) for p in range(5, 71, 5)] for i in range(3)],
             "fss16": [round(t.fractions(i), 4) for i in range(3)],
             "power_ratio": [round(float(r), 3) for r in t.spectrum[0] / t.spectrum[1]],
-            "reliability_1mm": _reliability(t, draws),
+            "reliability_1mm": _reliability(t.probability[1], draws),
+            "quantile_loss": (t.quantile / t.pixels).round(4).tolist(),
+            "wet": (t.wet / t.pixels).round(4).tolist(),
             "rank": (t.rank / t.rank.sum()).round(4).tolist(),
         }
     return rows
@@ -113,34 +119,72 @@ def expected_csi(tallies: list[Tally], threshold: int) -> float:
     return float(hits / (hits + misses + alarms)) if hits + misses + alarms else float("nan")
 
 
-def _reliability(t: Tally, draws: int) -> list[list[float]]:
+def _reliability(counts: np.ndarray, draws: int = 1) -> list[list[float]]:
     """Return [mean probability, observed frequency, pixels of one draw] of ten bins of P(≥ 1 mm/h)."""
-    counts, percent = t.probability[1], np.arange(101)
-    bins = [counts[(percent >= a) & ((percent < a + 10) | (a == 90))] for a in range(0, 100, 10)]
-    mids = [percent[(percent >= a) & ((percent < a + 10) | (a == 90))] for a in range(0, 100, 10)]
-    return [
-        [
-            round(float((b.sum(1) * m).sum() / b.sum() / 100), 4),
-            round(float(b[:, 1].sum() / b.sum()), 4),
-            float(b.sum()) / draws,
-        ]
-        if b.sum()
-        else [0, 0, 0]
-        for b, m in zip(bins, mids, strict=True)
-    ]
+    percent = np.arange(PERCENT)
+    found = []
+    for least in range(0, 100, 10):
+        inside = (percent >= least) & ((percent < least + 10) | (least == 90))
+        told, number = counts[inside].sum(1) @ percent[inside] / 100, counts[inside].sum()
+        found.append(
+            [round(float(told / number), 4), round(float(counts[inside, 1].sum() / number), 4), float(number) / draws]
+            if number
+            else [0, 0, 0]
+        )
+    return found
+
+
+def distance(bins: list[list[float]]) -> float:
+    """Return the greatest distance from the diagonal of bins of 1,000 pixels or more."""
+    return max((abs(told - seen) for told, seen, pixels in bins if pixels >= 1000), default=0.0)
+
+
+@torch.no_grad()
+def chance(job: tuple[str, Path | None, Case]) -> dict[int, np.ndarray]:
+    """Return (M, PERCENT, 2) counts by lead of P(≥ 1 mm/h), where each member of another draw is what was seen."""
+    name, weights, case = job
+    model = _model(name, weights)
+    told, seen = (model.cascade.prepare(*inputs(case, draw, model)) for draw in (0, 1))
+    found = {}
+    for lead, truth in ((lead, case.truth(lead)) for lead in range(LEADS)):
+        if truth is not None:
+            valid, each = np.isfinite(truth), model.cascade.each([lead], told)
+            levels = model.cascade.levels_at(told, each)
+            share = model.probabilities(levels, each, told, THRESHOLDS[1:2])[0][0, 0].numpy()[valid]
+            others = latent_to_rate(model.cascade.member_levels(seen, lead))[0].numpy()[:, valid]
+            found[lead] = np.stack([joint_histogram(share, other >= THRESHOLDS[1]) for other in others])
+    return found
+
+
+def by_chance(rows: dict[str, dict], parts: list[dict[int, np.ndarray]]) -> None:
+    """Write into the rows how far from the diagonal a perfectly reliable ensemble would be: median and 90 % of M."""
+    for row in rows.values():
+        row["reliability_distance"] = round(distance(row["reliability_1mm"]), 3)
+    for lead in sorted({k for part in parts for k in part}):
+        counts = sum(part[lead] for part in parts if lead in part)
+        found = [distance(_reliability(of_one)) for of_one in counts]
+        rows[str(5 * (lead + 1))]["reliability_by_chance"] = np.quantile(found, (0.5, 0.9)).round(3).tolist()
 
 
 def scored(name: str, weights: Path | None, data: Path, event: str, kept: Path, args) -> list[dict[int, Tally]]:
     """Return the tallies of an event's cases and draws, from `kept` where they are there."""
-    suffix = "_loeo" if weights else ""
+    made_by = stamp(name, weights)
     jobs = [
-        (name, weights, case, draw, kept / f"{name}{suffix}_{case.name}_{draw}.json")
+        (name, weights, case, draw, kept / f"{name}_{made_by}_{case.name}_{draw}.json")
         for case in cases(data, event)
         for draw in range(draws_of(name, args))
     ]
     with ProcessPoolExecutor(args.threads, get_context("spawn")) as processes:
         list(processes.map(_keep, (job for job in jobs if not job[-1].exists())))
     return [{int(k): Tally.from_json(t) for k, t in json.loads(path.read_text()).items()} for *_, path in jobs]
+
+
+def stamp(name: str, weights: Path | None) -> str:
+    """Return what a tally hangs on, as a word: the weights, and the code that forecasts and scores."""
+    sources = [Path(nowcast.__file__).parent / f for f in ("motion.py", "space.py", "tally.py")]
+    sources += sorted((Path(nowcast.__file__).parent / "models").glob("*.py"))
+    of_weights = [value.numpy().tobytes() for value in _model(name, weights).state_dict().values()]
+    return sha256(b"".join([*of_weights, *(source.read_bytes() for source in sources)])).hexdigest()[:12]
 
 
 def draws_of(name: str, args) -> int:
@@ -222,6 +266,9 @@ def main() -> None:
             parts = scored(name, left_out, args.data, event, args.kept, args)
             rows = report[event][f"{name} (event left out)" if left_out else name] = table(parts, draws)
             choose(rows, pool(parts), trained)
+            if ensemble:
+                with ProcessPoolExecutor(args.threads, get_context("spawn")) as processes:
+                    by_chance(rows, list(processes.map(chance, ((name, left_out, c) for c in cases(args.data, event)))))
             print(event, name, {m: r["crps"] for m, r in rows.items()}, flush=True)
     report["versions"] = {
         "torch": torch.__version__,

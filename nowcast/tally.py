@@ -4,8 +4,8 @@ Members are (M, H, W) rates in mm/h, observations (H, W), `valid` (H, W) bool: o
 holds one lead; `a + b` pools two of the same lead; the properties turn sums into scores, NaN where nothing was seen.
 
 CRPS: Gneiting and Raftery (2007), JASA 102, 359–378, in its ensemble form (not the fair one, so a smaller ensemble
-scores worse, as pysteps does). FSS: Roberts and Lean (2008), MWR 136, 78–97. Rank histogram: Hamill (2001),
-MWR 129, 550–560.
+scores worse, as pysteps does). Quantile loss: Koenker and Bassett (1978), Econometrica 46, 33–50. FSS: Roberts and
+Lean (2008), MWR 136, 78–97. Rank histogram: Hamill (2001), MWR 129, 550–560.
 """
 
 import itertools
@@ -19,6 +19,9 @@ Array = NDArray[np.floating]
 
 THRESHOLDS = (0.5, 1.0, 5.0)
 """mm/h."""
+QUANTILES = (0.1, 0.5, 0.9)
+WET = 0.1
+"""mm/h."""
 PERCENT = 101
 """Bins of a probability: whole percents."""
 FSS_WINDOW = 16
@@ -27,12 +30,17 @@ WAVELENGTHS = (4, 8, 16, 32, 64)
 """Pixels: edges of the spectral bands whose power is compared."""
 
 
-def crps_terms(members: Array, observed: Array) -> tuple[float, float]:
-    """Return sums over pixels of mean |x - y| and of half the mean |x - x'| over all M² pairs; (M, N) and (N,)."""
-    count = len(members)
-    ordered = np.sort(members, axis=0)
-    weights = (2 * np.arange(1, count + 1) - count - 1).astype(members.dtype) / count**2
-    return float(np.abs(members - observed).mean(0).sum()), float((weights @ ordered).sum())
+def crps_terms(ordered: Array, observed: Array) -> tuple[float, float]:
+    """Return sums over pixels of mean |x - y| and of half the mean |x - x'| over all M² pairs; sorted (M, N), (N,)."""
+    count = len(ordered)
+    weights = (2 * np.arange(1, count + 1) - count - 1).astype(ordered.dtype) / count**2
+    return float(np.abs(ordered - observed).mean(0).sum()), float((weights @ ordered).sum())
+
+
+def quantile_losses(told: Array, observed: Array) -> NDArray[np.float64]:
+    """Return the sums (3,) of the quantile loss of told `QUANTILES` (3, N), mm/h."""
+    levels = np.array(QUANTILES, told.dtype)[:, None]
+    return np.maximum(levels * (observed - told), (levels - 1) * (observed - told)).sum(1, dtype=np.float64)
 
 
 def joint_histogram(probability: Array, event: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -86,7 +94,15 @@ def decibels(rate: Array) -> Array:
 
 @dataclass
 class Tally:
-    """Sums of one lead; each array adds up."""
+    """Sums of one lead; each array adds up.
+
+    Attributes
+    ----------
+    wet
+        Pixels of `WET` or more: observed, in the mean of the members' numbers, at the median.
+    quantile
+        Losses of `QUANTILES`.
+    """
 
     pixels: float
     distance: float
@@ -96,6 +112,8 @@ class Tally:
     fss: NDArray[np.float64]
     rank: NDArray[np.float64]
     spectrum: NDArray[np.float64]
+    wet: NDArray[np.float64]
+    quantile: NDArray[np.float64]
 
     def __add__(self, other: "Tally") -> "Tally":
         sums: list[Any] = [getattr(self, f.name) + getattr(other, f.name) for f in fields(self)]
@@ -150,7 +168,13 @@ class Tally:
         return yes[percent:].sum(), yes[:percent].sum(), no[percent:].sum()
 
 
-def tally(members: Array, observed: Array, valid: NDArray[np.bool_], probability: Array | None = None) -> Tally:
+def tally(
+    members: Array,
+    observed: Array,
+    valid: NDArray[np.bool_],
+    probability: Array | None = None,
+    quantiles: Array | None = None,
+) -> Tally:
     """Score one lead.
 
     Parameters
@@ -159,11 +183,14 @@ def tally(members: Array, observed: Array, valid: NDArray[np.bool_], probability
         (M, H, W) mm/h, finite.
     probability
         (thresholds, H, W); the share of members at or above each of `THRESHOLDS` where None.
+    quantiles
+        (3, H, W) mm/h, `QUANTILES`; the members nearest to them where None.
     """
     seen, told = observed[valid].astype(np.float32), members[:, valid].astype(np.float32)
     events = [seen >= t for t in THRESHOLDS]
     shares = [(told >= t).mean(0) for t in THRESHOLDS] if probability is None else [p[valid] for p in probability]
-    mean = told.mean(0)
+    mean, ordered = told.mean(0), np.sort(told, axis=0)
+    drawn = ordered[[int(q * len(told)) for q in QUANTILES]] if quantiles is None else quantiles[:, valid]
     tables = [
         [(e & (mean >= t)).sum(), (e & (mean < t)).sum(), (~e & (mean >= t)).sum()]
         for e, t in zip(events, THRESHOLDS, strict=True)
@@ -172,10 +199,12 @@ def tally(members: Array, observed: Array, valid: NDArray[np.bool_], probability
     power = [band_power(decibels(np.where(valid, m, 0))) for m in members[:4]]
     return Tally(
         float(seen.size),
-        *crps_terms(told, seen),
+        *crps_terms(ordered, seen),
         np.stack([joint_histogram(s, e) for s, e in zip(shares, events, strict=True)]),
         np.array(tables, float),
         fss_terms(members[:8], clean, valid),
         ranks(told, seen, np.random.default_rng(1)),
         np.stack((np.mean(power, 0), band_power(decibels(clean)))),
+        np.array([(seen >= WET).sum(), (told >= WET).mean(0).sum(), (drawn[1] >= WET).sum()], float),
+        quantile_losses(drawn, seen),
     )

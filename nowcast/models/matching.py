@@ -9,25 +9,30 @@ from torch import Tensor, nn
 
 KNOTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 """Latent levels whose exceedance is matched: 0.1 to 32 mm/h."""
-LEVELS = 64
-LOWEST, TOP = -1.3, 5.0
+STEPS = 64
+"""Levels, from the lowest to the highest of the members, at which these are counted."""
 EVERY, SPARSE = 4, 8
 """Pixels between two that are counted, of the newest frame and of every member."""
-STEEPEST = 4.0
-"""No slope of the map is more."""
-RAREST = 1e-5
+LIGHT = 4
+"""The knot, 1 mm/h, up to which rain is light."""
+DRIEST = -0.4
+"""Levels below mean nothing more."""
+STEEPEST = 16.0
+"""No slope of the map is more. It is only for distributions with gaps: no drizzle, say. Members whose levels have drawn
+together at far leads need slopes of 4 and more; held to 4, the map told light rain where none was."""
+RAREST, ABOVE = 1e-5, 4.0
 """A knot that a smaller share exceeds lies above all members, with the slope of 1 from there on."""
 
 
 class Matching(nn.Module):
     """Where the members reach each knot as often as the newest frame does."""
 
-    levels: Tensor
+    steps: Tensor
     knots: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("levels", torch.linspace(LOWEST, TOP, LEVELS), persistent=False)
+        self.register_buffer("steps", torch.linspace(0, 1, STEPS), persistent=False)
         self.register_buffer("knots", torch.tensor(KNOTS), persistent=False)
 
     def exceeded(self, newest: Tensor, seen: Tensor) -> Tensor:
@@ -41,33 +46,41 @@ class Matching(nn.Module):
         level, weight = members[..., ::SPARSE, ::SPARSE], seen[..., ::SPARSE, ::SPARSE]
         with torch.no_grad():
             total = weight.mean((1, 2, 3)) + 1e-6
-            above = (level[:, None] > self.levels[None, :, None, None, None]).float() * weight[:, None]
+            lowest = level.amin((1, 2, 3))[:, None]
+            span = level.amax((1, 2, 3))[:, None] - lowest
+            above = (level[:, None] > (lowest + span * self.steps)[..., None, None, None]).float() * weight[:, None]
             counts = above.mean((2, 3, 4)) / total[:, None]
             upper, lower = counts[:, :-1, None], counts[:, 1:, None]
             passed = ((upper - share[:, None]) / (upper - lower + 1e-7)).clamp(0, 1)
-            found = LOWEST + (TOP - LOWEST) / (LEVELS - 1) * passed.sum(1) + self.knots * (share < RAREST).float()
+            rare = (self.knots + ABOVE) * (share < RAREST).float()
+            found = lowest.float() + span / (STEPS - 1) * passed.sum(1) + rare
         return self._attached(found, level, weight) if self.training else found
 
     @staticmethod
     def _attached(found: Tensor, level: Tensor, weight: Tensor) -> Tensor:
         """Return the same values, moving with the members near them, so that gradients see what matching undoes."""
         moved = []
+        gaps = (found.diff(dim=1) / torch.tensor(KNOTS, device=found.device).diff()).clamp(0.02, 1)
+        widths = 0.1 * torch.cat((gaps, gaps[:, -1:]), 1)[..., None, None, None]
         for index in range(found.shape[1]):
-            near = torch.exp(-(((level - found[:, index, None, None, None]) / 0.1) ** 2)).detach() * weight
+            near = torch.exp(-(((level - found[:, index, None, None, None]) / widths[:, index]) ** 2)).detach() * weight
             shift = (near * (level - level.detach())).sum((1, 2, 3)) / (near.sum((1, 2, 3)) + 1.0)
             moved.append(found[:, index] + shift)
         return torch.stack(moved, 1)
 
     def apply(self, level: Tensor, at: Tensor) -> Tensor:  # type: ignore[override]
-        """Map (B, M, H, W) piecewise linearly so that `at` (B, J) becomes the knots."""
-        spots = [spot.to(level.dtype) for spot in _apart(at)]
-        out = level - spots[0] + KNOTS[0]
-        before: Tensor | float = 1.0
+        """Map (B, M, H, W) piecewise linearly so that `at` (B, J) becomes the knots.
+
+        Below the first knot the slope is that of light rain: what is dry stays as far from rain as it was told.
+        """
+        spots = _apart(at)
+        before = ((KNOTS[LIGHT] - KNOTS[0]) / (spots[LIGHT] - spots[0])).clamp(min=1)
+        out = before.to(level.dtype) * (level - spots[0].to(level.dtype)) + KNOTS[0]
         for index in range(len(KNOTS) - 1):
             slope = (KNOTS[index + 1] - KNOTS[index]) / (spots[index + 1] - spots[index])
-            out = out + (slope - before) * F.relu(level - spots[index])
+            out = out + (slope - before).to(level.dtype) * F.relu(level - spots[index].to(level.dtype))
             before = slope
-        return out
+        return out.clamp(min=DRIEST)
 
 
 def _apart(at: Tensor) -> list[Tensor]:

@@ -17,7 +17,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from nowcast.models.advection import advect
 from nowcast.models.cascade import DRY, Cascade, latent_to_rate
 from nowcast.models.pyramid import Halve
 from nowcast.train.data import Augment, Batch, Sampler, Sequence, read
@@ -150,10 +149,9 @@ class Trainer:
             shares = chances(usable, self.config.far)
             chosen = rng.choice(usable, min(self.config.leads, len(usable)), replace=False, p=shares).tolist()
         for lead in chosen:
-            inside = advect(batch.mask[:, -1:], ready.displacements[int(lead)])[:, 0] > 0.5
-            truth = torch.where(inside, batch.truth[:, int(lead)], torch.nan)
+            truth = batch.truth[:, int(lead)]
             level = self.model.member_levels(ready, int(lead))
-            scale = 0.1 + torch.nan_to_num(batch.truth[:, int(lead)]).mean((1, 2))
+            scale = 0.1 + torch.nan_to_num(truth).mean((1, 2))
             score = loss_of_lead(latent_to_rate(level), truth, scale, self.config.fair)
             found["crps"] = found["crps"] + score / len(chosen)
             gap = spectrum_gap(*_comparable(level, truth), self.halve, bands)

@@ -10,7 +10,8 @@ import torch
 from nowcast.errors import ConfigError, UnknownModel
 from nowcast.models.advection import Advection
 from nowcast.models.cascade import DRY, Cascade, compass, latent_to_rate, to_latent
-from nowcast.models.ensemble import Ensemble, moments
+from nowcast.models.ensemble import Ensemble, quantiles
+from nowcast.models.matching import Matching
 from nowcast.models.persistence import Persistence
 from nowcast.models.pyramid import Pyramid, rebuild
 from nowcast.models.registry import MODELS, create
@@ -184,10 +185,46 @@ def test_matching_keeps_the_distribution_of_the_newest_frame():
         assert float((level > knot).float().mean()) == pytest.approx(float((newest > knot).float().mean()), abs=0.04)
 
 
-def test_moments_read_quantiles():
-    centre, spread = moments(torch.randn(1, 4000, 1, 1))
-    assert float(centre) == pytest.approx(0, abs=0.1)
-    assert float(spread) == pytest.approx(1, abs=0.1)
+@pytest.fixture
+def drawn_together():
+    """Matches members whose levels were drawn together by a factor; returns how many pixels are over 0.1 and 1 mm/h."""
+    matching = Matching().train()
+    newest, seen = to_latent(rain(6, 256)[:, -1:]), torch.ones(1, 1, 256, 256)
+    members = torch.cat([newest.roll(9 * k, -1) + 0.05 * torch.randn_like(newest) for k in range(8)], 1)
+
+    def shares(factor):
+        levels = members * factor
+        whole = matching.apply(levels, matching.positions(levels, seen, matching.exceeded(newest, seen)))
+        return [torch.sigmoid(50 * (whole - knot)).mean() for knot in (0.0, 1.0)]
+
+    return shares
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.3, 0.1])
+def test_matching_does_not_ask_how_far_members_were_drawn_together(drawn_together, factor):
+    newest = to_latent(rain(6, 256)[:, -1:])
+    for share, knot in zip(drawn_together(factor), (0.0, 1.0), strict=True):
+        assert float(share) == pytest.approx(float((newest > knot).float().mean()), abs=0.02)
+
+
+def test_to_draw_members_together_gains_nothing_in_training(drawn_together):
+    """Matching undoes it; a gradient that does not know that draws them together for ever."""
+    for at in (0.3, 0.1):
+        factor = torch.tensor(at, requires_grad=True)
+        for share in drawn_together(factor):
+            (gradient,) = torch.autograd.grad(share, factor, retain_graph=True)
+            assert abs(float(gradient) * at) < 0.02  # per unit of the logarithm
+
+
+def test_quantiles_are_those_of_a_normal():
+    found = quantiles(torch.randn(1, 4000, 1, 1, generator=torch.Generator().manual_seed(0)))
+    assert [float(q) for q in found] == pytest.approx([-1.2816, 0, 1.2816], abs=0.1)
+
+
+def test_a_third_of_wet_members_makes_a_dry_median_and_a_wet_tail():
+    levels = torch.tensor([1.0] * 8 + [-0.4] * 16).reshape(1, 24, 1, 1)
+    low, median, high = quantiles(levels)
+    assert float(low) < float(median) < 0 < float(high)
 
 
 def test_registry_names_its_models():

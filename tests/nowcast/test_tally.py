@@ -56,3 +56,14 @@ def test_the_expected_best_percent_needs_no_observation():
 def test_without_any_probability_nothing_is_told():
     found = tally(np.zeros((1, 32, 32)), np.ones((32, 32)), np.ones((32, 32), bool), np.zeros((3, 32, 32)))
     assert found.table(1, found.expected_percent(1)) == (0, 1024, 0)
+
+
+def test_quantile_losses_and_wet_pixels_by_hand():
+    """Seen 2 mm/h everywhere: told 1, 2 and 4 cost .1 × 1, 0 and .1 × 2 a pixel; one of two members is wet."""
+    members = np.stack((np.zeros((32, 32)), np.full((32, 32), 3.0)))
+    told = np.stack([np.full((32, 32), q) for q in (1.0, 2.0, 4.0)])
+    found = tally(members, np.full((32, 32), 2.0), np.ones((32, 32), bool), quantiles=told)
+    assert (found.quantile / 1024).tolist() == pytest.approx([0.1, 0, 0.2])
+    assert found.wet.tolist() == [1024, 512, 1024]
+    of_members = tally(members, np.full((32, 32), 2.0), np.ones((32, 32), bool))
+    assert (of_members.quantile / 1024).tolist() == pytest.approx([0.2, 0.5, 0.1])
