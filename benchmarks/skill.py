@@ -33,7 +33,7 @@ from nowcast.models.ensemble import Ensemble, quantiles
 from nowcast.models.registry import create
 from nowcast.motion import motion
 from nowcast.space import to_model, to_rate
-from nowcast.tally import PERCENT, THRESHOLDS, Tally, joint_histogram, tally
+from nowcast.tally import PERCENT, THRESHOLDS, WET, Tally, joint_histogram, tally
 
 HERE = Path(__file__).parent
 LEADS = 24
@@ -73,9 +73,9 @@ def score(model, case: Case, draw: int = 0) -> dict[int, Tally]:
         each = model.cascade.each([lead], ready)
         levels = model.cascade.levels_at(ready, each)
         rate = latent_to_rate(levels)
-        shares = [share[0, 0].numpy() for share in model.probabilities(levels, each, ready, THRESHOLDS)]
-        drawn = torch.cat([latent_to_rate(quantile) for quantile in quantiles(levels)], 1)
-        found[lead] = tally(rate[0].numpy(), truth, np.isfinite(truth), np.stack(shares), drawn[0].numpy())
+        wet, *shares = model.probabilities(levels, each, ready, (WET, *THRESHOLDS))
+        drawn = torch.cat([latent_to_rate(quantile) for quantile in quantiles(levels, wet)], 1)[0].numpy()
+        found[lead] = tally(rate[0].numpy(), truth, np.isfinite(truth), torch.cat(shares, 1)[0].numpy(), drawn)
     return found
 
 

@@ -217,14 +217,26 @@ def test_to_draw_members_together_gains_nothing_in_training(drawn_together):
 
 
 def test_quantiles_are_those_of_a_normal():
-    found = quantiles(torch.randn(1, 4000, 1, 1, generator=torch.Generator().manual_seed(0)))
+    levels = torch.randn(1, 4000, 1, 1, generator=torch.Generator().manual_seed(0))
+    found = quantiles(levels, torch.ones(1, 1, 1, 1))
     assert [float(q) for q in found] == pytest.approx([-1.2816, 0, 1.2816], abs=0.1)
 
 
 def test_a_third_of_wet_members_makes_a_dry_median_and_a_wet_tail():
     levels = torch.tensor([1.0] * 8 + [-0.4] * 16).reshape(1, 24, 1, 1)
-    low, median, high = quantiles(levels)
-    assert float(low) < float(median) < 0 < float(high)
+    low, median, high = quantiles(levels, torch.full((1, 1, 1, 1), 1 / 3))
+    assert float(low) < 0
+    assert float(median) < 0
+    assert float(high) > 0
+
+
+def test_no_quantile_is_wet_where_the_probability_says_dry(model):
+    stack, mask = rain(8), torch.ones(1, 4, SIZE, SIZE)
+    out = run(model, stack, mask, still() + 1)
+    for share, name in ((0.1, "rain_p10"), (0.5, "rain_p50"), (0.9, "rain_p90")):
+        dry = out["prob_0.1"] < 1 - share
+        assert bool(dry.any())
+        assert float(out[name][dry].max()) == 0
 
 
 def test_registry_names_its_models():
