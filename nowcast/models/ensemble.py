@@ -26,6 +26,9 @@ TAIL, SKEW = 1.2816, 0.33
 THRESHOLDS = (0.1, 1.0, 5.0, 10.0)
 """mm/h."""
 LEAST_SPREAD = 0.02
+FADE = 0.04
+"""Over this much of the probability of rain a quantile rises from dry to what the members say; a step would cost FP16
+its parity."""
 SOFT, DRY_WIDTHS = 0.08, 6.0
 """Latent levels (0.8 dB) over which a member passes from below a threshold to above it; dry stays that many below."""
 HEAVY, CONTROL = 5.0, 0.1
@@ -112,7 +115,7 @@ def quantiles(levels: Tensor, wet: Tensor) -> tuple[Tensor, ...]:
     upper, lower = (torch.sqrt(2 * part + LEAST_SPREAD**2) for part in (above, below))
     median = mean - SKEW * (upper - lower)
     found = (0.1, median - TAIL * lower), (0.5, median), (0.9, median + TAIL * upper)
-    return tuple(torch.where(wet >= 1 - share, level, torch.full_like(level, DRY)) for share, level in found)
+    return tuple(DRY + (level - DRY) * ((wet - 1 + share) / FADE).clamp(0, 1) for share, level in found)
 
 
 class Standard(Ensemble):
