@@ -1,10 +1,10 @@
 """The ensemble models: a cascade, its products and its coverage as one graph, sizes `standard` and `edge`.
 
 All leads are one batch: as a loop over leads the graph had 24 times the nodes and its export did not end. A field of
-all members and leads is 600 MB at 512² and 24 members, 200 MB for 8. Quantiles read the members' latent mean and spread
-at the pixel: no sort. Probabilities count the members, blurred a little in level and, the later the more, in space;
-those of heavy rain hear the newest frame, carried on as it is, beside the members. Counted sharply, 24 members have a
-lower CSI (by up to 8 % on events that the model was fitted on, 30 % on one that it was not).
+all members and leads is 600 MB at 512² and 24 members, 200 MB for 8. Quantiles read the members' latent mean and their
+spread on both sides of it at the pixel: no sort. Probabilities count the members, blurred a little in level and, the
+later the more, in space; those of heavy rain hear the newest frame, carried on as it is, beside the members. Counted
+sharply, 24 members have a lower CSI (by up to 8 % on events that the model was fitted on, 30 % on one that it was not).
 """
 
 import math

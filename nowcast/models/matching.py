@@ -1,6 +1,6 @@
 """Probability matching by counting: an ensemble gets the distribution that the newest frame has, event by event.
 
-Foresti et al. (2016) and pysteps sort the members; counting at fixed levels and a piecewise linear map compile.
+Foresti et al. (2016) and pysteps sort the members; counting at some levels and a piecewise linear map compile.
 """
 
 import torch
