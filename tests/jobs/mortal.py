@@ -1,9 +1,9 @@
 """An installation whose workers may die at any moment: real `nowcast worker` processes, a feed, a fast clock.
 
-`make test` kills a few of them (`test_kills`), `make soak` two hundred (`tests.soak.kills`).
+How a worker dies by itself is in `tests.jobs.ends`. `make test` kills a few of them (`test_kills`), `make soak` two
+hundred (`tests.soak.kills`).
 """
 
-import logging
 import multiprocessing
 import os
 import random
@@ -26,13 +26,14 @@ import numpy as np
 from nowcast.archive import Archive
 from nowcast.clock import STEP, Clock, floor, wall
 from nowcast.config import Settings
-from nowcast.errors import LeaseLost, NoRun
+from nowcast.errors import NoRun
 from nowcast.frame import make_frame
 from nowcast.grid import Grid
 from nowcast.region import read_regions
 from nowcast.store.database import upgrade
 from nowcast.store.leases import CYCLE
 from nowcast.store.store import Store
+from tests.jobs.ends import End, live
 
 ROOT = Path(__file__).parents[2]
 SPEED = 120
@@ -43,9 +44,8 @@ REGION = (
     '[regions.{name}]\ncrs = "EPSG:2056"\nx0 = {x0}\ny0 = 1200000\ncell = 1000\nheight = 32\nwidth = 150\n'
     'sources = ["cf"]\nmargin = 0\n'
 )
-POINT = {"lat": 46.85, "lon": 8.1}
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["jobs.worker", "tests.jobs.mortal"])
+CONTEXT.set_forkserver_preload(["jobs.worker", "tests.jobs.ends"])
 
 
 def rain(when):
@@ -55,72 +55,6 @@ def rain(when):
     rate = np.clip(5 * np.sin((x - phase) * 2 * np.pi / 36) * np.cos(y / 9) + 2 * np.sin((x - phase) / 5.73), 0, None)
     rate[0] = np.nan
     return rate.astype(np.float32)
-
-
-@dataclass(frozen=True)
-class End:
-    """How a worker dies or freezes by itself: before its n-th writing statement or publication, by a signal.
-
-    Without a signal it hangs there, and hears signals.
-    """
-
-    at: int
-    what: str = "statement"
-    signal: int | None = signal.SIGKILL
-
-
-def live(values, log, end):
-    """Be a worker (in a process of its own)."""
-    out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    from jobs.cli import _set_up_logging
-    from jobs.worker import work
-
-    _set_up_logging(Settings(**values), logging.INFO)
-    if end:
-        (_count_statements if end.what == "statement" else _count_publications)(end)
-    sys.exit(work(Settings(**values)))
-
-
-def _count_statements(end):
-    from sqlalchemy import Engine, event
-
-    left = [end.at]
-
-    @event.listens_for(Engine, "before_cursor_execute")
-    def count(_connection, _cursor, statement, *_):
-        if statement.lstrip()[:6] in ("INSERT", "UPDATE", "DELETE"):
-            passed()
-
-    @event.listens_for(Engine, "commit")
-    def commit(_connection):
-        passed()
-
-    def passed():
-        left[0] -= 1
-        if left[0] == 0:
-            signal.pthread_kill(threading.get_ident(), end.signal)  # in this very thread, here
-
-
-def _count_publications(end):
-    before, left = Store.publish, [end.at]
-
-    def publish(self, run, fields, lease=None):
-        left[0] -= 1
-        if left[0] == 0:
-            print(f"signals itself before {run.region} {run.base_time:%H:%M}", flush=True)
-            if end.signal is None:
-                threading.Event().wait()
-            with self._db._turn:  # another thread's transaction would freeze with it and keep SQLite's only lock
-                signal.pthread_kill(threading.get_ident(), end.signal)  # in this very thread, here
-        try:
-            return before(self, run, fields, lease)
-        except LeaseLost as error:
-            print(f"publication refused: {error}", flush=True)
-            raise
-
-    Store.publish = publish
 
 
 @dataclass
@@ -314,42 +248,6 @@ class Installation:
             for when in archive.times(region, self.settings.clock_epoch - timedelta(days=1), self.clock.now()):
                 if np.isnan(archive.frame(region, when)["rain_rate"].values[1:]).any():
                     yield f"archive: the frame of {when} is not whole"
-
-
-class Asker:
-    """Asks for forecasts, runs and pictures over and over, and notes every answer that is not 200."""
-
-    def __init__(self, address):
-        self.count, self.failed, self.models = 0, [], []
-        self._address, self._stop = address, threading.Event()
-        self._thread = threading.Thread(target=self._ask, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        self._thread.join(60)
-
-    def _ask(self):
-        with httpx.Client(base_url=self._address, timeout=30) as client:
-            while not self._stop.wait(0.01):
-                found = self._get(client, "/v1/regions/coast/forecast", POINT)
-                self._get(client, "/v1/forecast", POINT)
-                runs = self._get(client, "/v1/runs", {"region": "coast"})
-                if found and runs:
-                    self.models.append(runs.json()[0]["model"])
-                    base = found.json()["base_time"]
-                    self._get(client, f"/v1/images/coast/{base}/rain_mean/30.png")
-
-    def _get(self, client, path, parameters=None):
-        self.count += 1
-        answer = client.get(path, params=parameters)
-        if answer.status_code == 200:
-            return answer
-        self.failed.append((answer.status_code, path, answer.text[:300]))
-        return None
 
 
 def incomplete(store, run):

@@ -12,8 +12,9 @@ from nowcast.errors import NoRoom
 from nowcast.ingest import FrameCache
 from nowcast.sandbox import Sandbox
 from nowcast.sources.simulated import write_files
+from tests.jobs.asker import Asker
 from tests.jobs.feeds import BASE, Hand, make_cycle, minutes, settle, write
-from tests.jobs.mortal import Asker, Installation
+from tests.jobs.mortal import Installation
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Workers that are killed or freeze at any moment: nothing is lost, doubled or half visible, and another takes over.
 
-A few of each; `make soak` kills two hundred (`tests.jobs.mortal`).
+A few of each; `make soak` kills two hundred (`tests.soak.kills`).
 """
 
 import os
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.mortal import End, Installation, descendants, kill_many
+from tests.jobs.ends import End
+from tests.jobs.mortal import Installation, descendants, kill_many
 
 
 @pytest.fixture

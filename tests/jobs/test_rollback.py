@@ -6,8 +6,9 @@ import pytest
 
 from jobs.registry import register
 from nowcast.life import State, Transition
+from tests.jobs.asker import Asker
 from tests.jobs.models import spoiled_plan
-from tests.jobs.mortal import Asker, Installation
+from tests.jobs.mortal import Installation
 
 
 @pytest.mark.timeout(600)
