@@ -114,10 +114,10 @@ def rows(case):
     made = []
     for lead in leads:
         each = model.cascade.each([lead], ready)
-        levels = model.cascade.levels_at(ready, each)
+        coupled = model.cascade.levels_at(ready, each)
         unseen = sample(tensors[1][:, -1:], each.positions, "zeros")[0, 0] < COVERED_FROM
-        rates = latent_to_rate(levels)[0]
-        told = (rates.mean(0), 100 * model.probabilities(levels, each, ready)[1][0, 0], rates[0])
+        rates = latent_to_rate(coupled.members)[0]
+        told = (rates.mean(0), 100 * model.probabilities(coupled.ordered, each, ready)[1][0, 0], rates[0])
         made.append([field.masked_fill(unseen, torch.nan).numpy() for field in told])
     mean, chance, member = (list(fields) for fields in zip(*made, strict=True))
     return (

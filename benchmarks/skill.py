@@ -71,10 +71,10 @@ def score(model, case: Case, draw: int = 0) -> dict[int, Tally]:
     ready = model.cascade.prepare(*tensors)
     for lead, truth in truths.items():
         each = model.cascade.each([lead], ready)
-        levels = model.cascade.levels_at(ready, each)
-        rate = latent_to_rate(levels)
-        wet, *shares = model.probabilities(levels, each, ready, (WET, *THRESHOLDS))
-        drawn = torch.cat([latent_to_rate(quantile) for quantile in quantiles(levels, wet)], 1)[0].numpy()
+        coupled = model.cascade.levels_at(ready, each)
+        rate = latent_to_rate(coupled.members)
+        wet, *shares = model.probabilities(coupled.ordered, each, ready, (WET, *THRESHOLDS))
+        drawn = torch.cat([latent_to_rate(quantile) for quantile in quantiles(coupled.ordered, wet)], 1)[0].numpy()
         found[lead] = tally(rate[0].numpy(), truth, np.isfinite(truth), torch.cat(shares, 1)[0].numpy(), drawn)
     return found
 
@@ -149,7 +149,7 @@ def chance(job: tuple[str, Path | None, Case]) -> dict[int, np.ndarray]:
     for lead, truth in ((lead, case.truth(lead)) for lead in range(LEADS)):
         if truth is not None:
             valid, each = np.isfinite(truth), model.cascade.each([lead], told)
-            levels = model.cascade.levels_at(told, each)
+            levels = model.cascade.levels_at(told, each).ordered
             share = model.probabilities(levels, each, told, THRESHOLDS[1:2])[0][0, 0].numpy()[valid]
             others = latent_to_rate(model.cascade.member_levels(seen, lead))[0].numpy()[:, valid]
             found[lead] = np.stack([joint_histogram(share, other >= THRESHOLDS[1]) for other in others])

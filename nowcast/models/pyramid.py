@@ -37,7 +37,8 @@ class Halve(nn.Module):
     def forward(self, field: Tensor) -> Tensor:
         """Return the field at half the resolution."""
         channels = field.shape[1]
-        return F.conv2d(field, self.kernel.expand(channels, 1, 5, 5), stride=2, padding=2, groups=channels)
+        kernel = self.kernel.to(field.dtype).expand(channels, 1, 5, 5)  # exact in halves
+        return F.conv2d(field, kernel, stride=2, padding=2, groups=channels)
 
 
 class Pyramid(nn.Module):

@@ -35,7 +35,7 @@ def test_members_are_halves_and_coordinates_are_not(prepared):
     """Members of all leads are the largest tensors by far; one FP32 factor would make them FP32."""
     cascade, ready = prepared
     each = cascade.each([0, 11], ready)
-    assert cascade.levels_at(ready, each).dtype == torch.float16
+    assert cascade.levels_at(ready, each).members.dtype == torch.float16
     assert {each.positions.dtype, ready.drift.dtype} == {torch.float32}
 
 
@@ -46,7 +46,7 @@ def test_noise_that_is_all_alike_is_no_nan_in_halves(prepared):
         assert bool(torch.isfinite(cascade.drift(noise.half(), torch.zeros(1, 2, 8, 8))).all())
 
 
-@pytest.mark.parametrize(("model", "fp32_reaches"), [("advection", 95), ("edge", 80)])
+@pytest.mark.parametrize(("model", "fp32_reaches"), [("advection", 95), ("edge", 80), ("standard", 80)])
 def test_arithmetic_in_halves_passes_the_gate(model, fp32_reaches):
     plan = shipped_plan(model)
     records = check_engine(plan, lambda *_: HalfEngine(plan.spec), datetime.now(UTC), "fp16")

@@ -75,16 +75,6 @@ def test_the_newest_frame_is_heard_in_heavy_rain_alone(asked):
     assert max(float(p.max()) for p in asked(members=DRY, newest=3.0, lead=0)) < 0.003, "nothing that no member has"
 
 
-def test_probabilities_are_blurred_the_more_the_later(asked):
-    """One pixel of rain: its probability stays near 1 at 5 min, two means of 3 × 3 spread it from an hour on."""
-    spot = torch.full((1, 1, SIZE, SIZE), DRY)
-    spot[..., 40, 40] = 2.0
-    told = [asked(members=spot, newest=DRY, lead=lead)[1] for lead in (0, 5, 11, 23)]
-    assert [float(p[40, 40]) for p in told] == pytest.approx([0.790, 1 / 9, 1 / 9, 1 / 9], abs=0.002)
-    assert [float(p[40, 42]) for p in told] == pytest.approx([0.0005, 1 / 54, 1 / 27, 1 / 27], abs=0.0005)
-    assert float(told[-1].sum()) == pytest.approx(1, abs=1e-2)
-
-
 def test_products_are_in_order_and_in_range(model):
     out = run(model, rain(), torch.ones(1, 4, SIZE, SIZE), still() + 2)
     assert all(bool(torch.isfinite(o).all()) and float(o.min()) >= 0 and float(o.max()) <= 1 for o in out.values())
@@ -216,14 +206,8 @@ def test_to_draw_members_together_gains_nothing_in_training(drawn_together):
             assert abs(float(gradient) * at) < 0.02  # per unit of the logarithm
 
 
-def test_quantiles_are_those_of_a_normal():
-    levels = torch.randn(1, 4000, 1, 1, generator=torch.Generator().manual_seed(0))
-    found = quantiles(levels, torch.ones(1, 1, 1, 1))
-    assert [float(q) for q in found] == pytest.approx([-1.2816, 0, 1.2816], abs=0.1)
-
-
 def test_a_third_of_wet_members_makes_a_dry_median_and_a_wet_tail():
-    levels = torch.tensor([1.0] * 8 + [-0.4] * 16).reshape(1, 24, 1, 1)
+    levels = torch.tensor([-0.4] * 16 + [1.0] * 8).reshape(1, 24, 1, 1)
     low, median, high = quantiles(levels, torch.full((1, 1, 1, 1), 1 / 3))
     assert float(low) < 0
     assert float(median) < 0

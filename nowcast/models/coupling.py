@@ -1,0 +1,87 @@
+"""Members that keep their order at a pixel and take their values from around it: an ensemble copula coupling.
+
+The k-th lowest of a few members at a pixel is a noisy quantile of what the model believes there; its mean over the
+neighbours is less so. Members get those values in the order that they had: their patterns stay, and the CRPS is nearer
+to that of many more. Schefzik, Thorarinsdottir and Gneiting (2013), Statistical Science 28, 616–640.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NEARLY, WIDELY = 0.0, math.log(2)
+"""Logarithm of the lead, in units of half an hour, from which each of two 3 × 3 means counts in full."""
+
+
+@dataclass(eq=False)  # compared by value, torch 2.11 cannot trace it
+class Coupled:
+    """Latent members of N samples and leads.
+
+    Attributes
+    ----------
+    ordered
+        (N, M, H, W) ascending at every pixel.
+    before
+        (N, M, H, W) members as they were: they tell who is which.
+    """
+
+    ordered: Tensor
+    before: Tensor
+
+    @property
+    def members(self) -> Tensor:
+        """The members, (N, M, H, W)."""
+        return torch.empty_like(self.ordered).scatter(1, self.before.argsort(dim=1), self.ordered)
+
+
+def couple(levels: Tensor, time: Tensor) -> Coupled:
+    """Couple members (N, M, H, W) at log leads `time` (N, 1, 1, 1)."""
+    return Coupled(heard(ascending(levels), time), levels)
+
+
+def heard(field: Tensor, time: Tensor) -> Tensor:
+    """Return (N, C, H, W) with the neighbours heard, the more the later."""
+    for full in (NEARLY, WIDELY):
+        mean = F.avg_pool2d(field, 3, 1, 1, count_include_pad=False)
+        field = field + torch.exp(time - full).clamp(max=1) * (mean - field)
+    return field
+
+
+def ascending(levels: Tensor) -> Tensor:
+    """Return (N, M, H, W) sorted by members, by a network of minima and maxima.
+
+    The library's sort took four times as long on a CPU, and twice in what inductor compiles (0.9 ms against 0.4 for six
+    leads of 24 members on an H200); OpenVINO's a fifth longer.
+    """
+    rows = list(torch.split(levels, 1, 1))
+    for low, high in network(levels.shape[1]):
+        rows[low], rows[high] = torch.minimum(rows[low], rows[high]), torch.maximum(rows[low], rows[high])
+    return torch.cat(rows, dim=1)
+
+
+def network(count: int) -> tuple[tuple[int, int], ...]:
+    """Return the comparisons that sort `count` values: Batcher's merge exchange (Knuth, volume 3, algorithm 5.2.2M)."""
+    found: list[tuple[int, int]] = []
+    top = 1 << max(count - 1, 1).bit_length() - 1
+    step = top
+    while step > 0:
+        reach, rest, apart = top, 0, step
+        while True:
+            found += [(low, low + apart) for low in range(count - apart) if low & step == rest]
+            if reach == step:
+                break
+            apart, reach, rest = reach - step, reach // 2, step
+        step //= 2
+    return tuple(found)
+
+
+def quantile(ordered: Tensor, share: float) -> Tensor:
+    """Return a quantile (N, 1, H, W) of ascending members: the k-th of M is that of (k + ½) / M, linear between."""
+    members = ordered.shape[1]
+    place = min(max(share * members - 0.5, 0.0), members - 1.0)
+    below = min(int(place), members - 2)
+    low, high = ordered[:, below : below + 1], ordered[:, below + 1 : below + 2]
+    return low + (place - below) * (high - low)
