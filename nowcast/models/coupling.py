@@ -54,7 +54,7 @@ def ascending(levels: Tensor) -> Tensor:
     """Return (N, M, H, W) sorted by members, by a network of minima and maxima.
 
     The library's sort took four times as long on a CPU, and twice in what inductor compiles (0.9 ms against 0.4 for six
-    leads of 24 members on an H200); OpenVINO's a fifth longer.
+    leads of 24 members on an H200); OpenVINO's a quarter longer.
     """
     rows = list(torch.split(levels, 1, 1))
     for low, high in network(levels.shape[1]):
