@@ -12,12 +12,12 @@ from jobs.forecaster import Stages, forecast
 from nowcast.clock import Clock
 from nowcast.errors import ConfigError, TooFewFrames, WrongGrid
 from nowcast.frame import grid_of, valid_time
-from nowcast.ingest import require_past
+from nowcast.ingest import require_past, satellites_of
 from nowcast.models.spec import LEADS
 from nowcast.output import forecast_dataset, write_netcdf
 from nowcast.region import Region, Regions
 from nowcast.run import Fields
-from nowcast.sources import read_frame
+from nowcast.sources import SOURCES, read_frame
 from nowcast.stack import nominal_times
 
 
@@ -45,9 +45,12 @@ def forecast_files(
     if not output.parent.is_dir():
         raise ConfigError(f"{output}: folder {output.parent} does not exist; create it")
     frames = read_in_order(files)
-    where = replace(regions[region] if region else _own_region(frames), model=model)
-    made = forecast(frames, where, ladder, Clock().now(), Stages())
+    where = replace(_fed_by(frames, regions[region]) if region else _own_region(frames), model=model)
+    made = forecast(frames, where, ladder, Clock().now(), Stages(), satellites_of(SOURCES))
     fields = {name: values[:leads] for name, values in made.fields.items()}
+    if not any(np.isfinite(values).any() for values in fields.values()):
+        seen = f"{', '.join(where.sources)} saw nothing on {where.grid.shape} cells of {where.name}"
+        raise WrongGrid(f"{seen}, so there is nothing to forecast; give files that cover it, or another --region")
     if made.served.spec.members == 1:
         fields = {"rain_rate": fields["rain_mean"]}
     attributes = {
@@ -80,6 +83,12 @@ def read_in_order(files: Sequence[Path]) -> list[xr.Dataset]:
     frames.sort(key=valid_time)
     oldest = nominal_times(valid_time(frames[-1]))[0]
     return [frame for frame in frames if (oldest - valid_time(frame)).total_seconds() <= 60]
+
+
+def _fed_by(frames: Sequence[xr.Dataset], region: Region) -> Region:
+    """Return the region with the frames' sources instead of its own, in its order; those it does not list come last."""
+    there = dict.fromkeys(str(frame.attrs["source"]) for frame in frames)
+    return replace(region, sources=tuple(dict.fromkeys((*(n for n in region.sources if n in there), *there))))
 
 
 def _own_region(frames: Sequence[xr.Dataset]) -> Region:

@@ -70,11 +70,14 @@ def test_it_beats_persistence(made, knmi, lead):
     assert mae(forecast, observed) < 0.7 * mae(persistence, observed)
 
 
-def test_leads_and_region(knmi, tmp_path):
+@pytest.mark.parametrize(
+    "sources", [["knmi"], ["mch", "fmi"]]
+)  # whatever the region lists: the files are what there is
+def test_leads_and_region(knmi, tmp_path, sources):
     regions = tmp_path / "regions.toml"
     regions.write_text(
         '[regions.home]\ncrs = "EPSG:28992"\nx0 = 150500\ny0 = 500500\ncell = 1000\nheight = 80\nwidth = 70\n'
-        'sources = ["knmi"]\n'
+        f"sources = {sources}\n"
     )
     out = tmp_path / "home.nc"
     done = nowcast(
@@ -125,6 +128,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(name, tmp_path, knmi):
         (["--leads", "0"], "between 1 and 24"),
         (["--leads", "25"], "between 1 and 24"),
         (["--region", "moon"], "no region 'moon'; there are: lowlands, alps"),
+        (["--region", "alps"], "knmi saw nothing on (128, 192) cells of alps"),
         (["--model", "oracle"], "no plan for model 'oracle'"),
         (["--model", "edge", "--members", "9"], "model 'edge' has 8; ask for 1 to 8, or take --model standard (24)"),
         (["-o", "/nowhere/at/all/out.nc"], "does not exist; create it"),
