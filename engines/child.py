@@ -1,6 +1,7 @@
 """The engine process: builds the engines it is asked for and calls them, on arrays in shared memory.
 
-One request, one answer, each a line of JSON on the socket whose descriptor is the only argument::
+One request, one answer, each a line of JSON on the socket whose descriptor is the first argument; the second, where
+there is one, is a module to import beforehand::
 
     {"open": 1, "order": {…}, "seconds": 60}  + descriptor  →  {"runtime": "…", "versions": {…}}
     {"call": 1, "seconds": 10}                              →  {"took": 0.021}
@@ -13,6 +14,7 @@ thread, which needs no interpreter, so that nothing is left when the parent was 
 
 import array
 import faulthandler
+import importlib
 import json
 import socket
 import sys
@@ -118,8 +120,11 @@ def receive(channel: socket.socket) -> tuple[Message | None, list[int]]:
 
 
 def main() -> None:
-    """Serve the socket whose descriptor is the argument."""
+    """Serve the socket whose descriptor is the first argument."""
     faulthandler.enable()
+    with suppress(ImportError):  # an order says what is missing
+        for module in filter(None, sys.argv[2:]):
+            importlib.import_module(module)
     with socket.socket(fileno=int(sys.argv[1])) as channel, suppress(ConnectionError):  # the parent is gone
         sys.exit(serve(channel))
 

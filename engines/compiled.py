@@ -3,22 +3,21 @@
 An ensemble is two functions: what no lead changes, then the rest for GROUP leads at a time. So scratch is a share of
 what all leads at once take, and what is done can be copied to the host while the next leads are computed.
 
-The file is a zip of the weights and, per shape and function, what `aot_compile` saves: code for this GPU and this
-version of torch. Loading it executes it, so only bytes that were verified come here (`engines.plan`).
+The file is a zip of what AOTInductor packs per shape and function: a library with the kernels and weights in it, for
+this GPU and this version of torch. Loading it needs neither the model nor a compiler, dynamo or Triton, but executes
+it, so only bytes that were verified come here (`engines.plan`).
 """
 
 import io
-import tempfile
+import os
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import torch
-import torch._dynamo
-from safetensors.torch import load as load_weights
-from safetensors.torch import save as save_weights
 from torch import Tensor, nn
 
 from engines.half import Half, to_half
@@ -27,15 +26,16 @@ from nowcast.errors import PlanRefused
 from nowcast.models.cascade import Leads, Prepared
 from nowcast.models.ensemble import Ensemble
 
-torch._dynamo.config.enable_aot_compile = True
-
 GROUP = 6
 """Leads at a time."""
-OPTIONS: dict[str, Any] = {"unroll_reductions_threshold": 32}
-"""Sums over 24 members as 24 loads and adds: as a reduction the products took 2.2 ms of 6.6 on an H100, so 0.4."""
-WEIGHTS = "weights.safetensors"
-Function = Callable[..., Any]
-"""What `aot_compile` returns: takes the module first."""
+OPTIONS: dict[str, Any] = {"unroll_reductions_threshold": 32, "max_fusion_size": 1024}
+"""Sums over 24 members as 24 loads and adds: as a reduction the products took 2.2 ms of 6.6 on an H100, so 0.4. The 24
+members' sort as one kernel and not three: 0.6 ms of 6.7."""
+PACKED = {"aot_inductor.embed_kernel_binary": True, "aot_inductor.compile_wrapper_opt_level": "O0"}
+"""One file holds all, so nothing need lie on the disk once it is loaded; what launches the kernels runs once only, when
+the graph is captured."""
+MODEL = "model"
+Function = Callable[..., Sequence[Tensor]]
 
 
 class First(nn.Module):
@@ -68,90 +68,104 @@ class Rest(nn.Module):
 class Parts:
     """A model's functions for one shape: `parts(*inputs)` yields first lead and outputs, group after group."""
 
-    def __init__(self, model: nn.Module, inputs: tuple[Tensor, ...], saved: list[bytes]) -> None:
-        """Take what was saved, or compile where there is nothing; `inputs` are of the shape, FP32, on the device."""
-        self._modules = [First(model), Rest(model)] if isinstance(model, Ensemble) else [Half(model)]
-        if saved:
-            self.functions = [torch.compiler.load_compiled_function(io.BytesIO(data)) for data in saved]
-            return
-        self.functions = [_compile(self._modules[0], inputs)]
-        if len(self._modules) > 1:
-            made = self.functions[0](self._modules[0], *inputs)
-            self.functions.append(_compile(self._modules[1], next(_groups(made))[1]))
+    def __init__(self, functions: Sequence[Function]) -> None:
+        self.functions = functions
 
-    def __call__(self, *inputs: Tensor) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+    def __call__(self, *inputs: Tensor) -> Iterator[tuple[int, Sequence[Tensor]]]:
         """Yield (first lead, outputs (1, K, H, W))."""
-        made = self.functions[0](self._modules[0], *inputs)
-        if len(self._modules) == 1:
+        made = self.functions[0](*inputs)
+        if len(self.functions) == 1:
             yield 0, made
             return
-        for first, given in _groups(made):
-            yield first, self.functions[1](self._modules[1], *given)
+        for first, given in groups(made):
+            yield first, self.functions[1](*given)
 
 
-def _groups(made: tuple[Tensor, ...]) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
+def groups(made: Sequence[Tensor]) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
     """Yield the first lead and the inputs of `Rest`, of what `First` made."""
-    each, ready = made[:3], made[3:]
-    for first in range(0, len(each[0]), GROUP):
-        yield first, (*(told[first : first + GROUP] for told in each), *ready)
+    time, positions, shift, *ready = made
+    for first in range(0, len(time), GROUP):
+        some = slice(first, first + GROUP)
+        yield first, (time[some].clone(), positions[some], shift[some], *ready)  # six halves are not 16 bytes
 
 
-def _compile(module: nn.Module, inputs: tuple[Tensor, ...]) -> Function:
-    compiled: Any = torch.compile(module.forward, fullgraph=True, dynamic=False, options=OPTIONS)
-    return compiled.aot_compile((inputs, {}))
+def modules_of(name: str) -> list[nn.Module]:
+    """Return a model's reference in FP16 as the modules that are compiled."""
+    model = build_model(name)
+    if not isinstance(model, Ensemble):
+        return [Half(model).eval()]
+    half = cast("Ensemble", to_half(model).eval())
+    return [First(half), Rest(half)]
 
 
 @dataclass
 class Compiled:
-    """A model in FP16 and what was compiled of it, by shape."""
+    """A model in FP16 and what was compiled of it ahead, by shape."""
 
-    model: nn.Module
-    saved: dict[tuple[int, int], list[bytes]]
-
-    @classmethod
-    def of_name(cls, name: str) -> "Compiled":
-        """Return the reference in FP16, nothing compiled."""
-        return cls(to_half(build_model(name)).eval(), {})
+    model: str
+    saved: dict[tuple[int, int], list[bytes]] = field(default_factory=dict)
 
     @classmethod
     def of_file(cls, name: str, data: bytes) -> "Compiled":
         """Return what `pack` gave, or raise `PlanRefused` when it is of another model or no such file."""
-        found = cls.of_name(name)
+        found = cls(name)
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
-                found.model.load_state_dict(load_weights(file.read(WEIGHTS)))
-                for entry in sorted(file.namelist()):
-                    if entry != WEIGHTS:
-                        height, width, _ = map(int, entry.split("/"))
-                        found.saved.setdefault((height, width), []).append(file.read(entry))
-        except (zipfile.BadZipFile, KeyError, RuntimeError, ValueError) as error:
-            told = " ".join(str(error).split())[:200]
-            raise PlanRefused(f"no compiled plan of this version's {name} ({told}); build it again") from error
+                if (of := file.read(MODEL).decode()) != name:
+                    raise ValueError(f"it is of {of}")
+                for entry in sorted(set(file.namelist()) - {MODEL}):
+                    height, width, _ = map(int, entry.split("/"))
+                    found.saved.setdefault((height, width), []).append(file.read(entry))
+        except (zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise PlanRefused(f"no compiled plan of {name} ({error}); build it again") from error
         return found
 
-    def parts(self, inputs: tuple[Tensor, ...]) -> Parts:
-        """Return the functions for inputs of a shape on a device; compiles what is not there, which takes minutes."""
-        height, width = inputs[0].shape[-2:]
-        return Parts(self.model.to(inputs[0].device), inputs, self.saved.get((height, width), []))
+    def parts(self, height: int, width: int, device: torch.device) -> Parts:
+        """Return the functions for a shape on a device; what is not there is compiled when first called: minutes."""
+        if (height, width) in self.saved:
+            return Parts([_loaded(package) for package in self.saved[height, width]])
+        modules = (module.to(device) for module in modules_of(self.model))
+        return Parts([torch.compile(module, fullgraph=True, dynamic=False, options=OPTIONS) for module in modules])
 
+    @torch.no_grad()
     def add(self, inputs: tuple[Tensor, ...]) -> None:
-        """Compile for a shape and keep it."""
+        """Compile ahead for FP32 inputs of one shape, on their device."""
         height, width = inputs[0].shape[-2:]
-        self.saved[height, width] = [_bytes(function) for function in self.parts(inputs).functions]
+        modules = [module.to(inputs[0].device) for module in modules_of(self.model)]
+        given = [inputs] if len(modules) == 1 else [inputs, next(groups(modules[0](*inputs)))[1]]
+        self.saved[height, width] = [_packed(*pair) for pair in zip(modules, given, strict=True)]
 
     def pack(self) -> bytes:
         """Return the file."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-            file.writestr(WEIGHTS, save_weights({n: v.cpu().contiguous() for n, v in self.model.state_dict().items()}))
-            for (height, width), functions in self.saved.items():
-                for number, data in enumerate(functions):
+            file.writestr(MODEL, self.model)
+            for (height, width), packages in self.saved.items():
+                for number, data in enumerate(packages):
                     file.writestr(f"{height}/{width}/{number}", data)
         return buffer.getvalue()
 
 
-def _bytes(function: Function) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "function"
-        function.save_compiled_function(str(path))  # type: ignore[attr-defined]
-        return path.read_bytes()
+def _packed(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    with TemporaryDirectory() as folder:
+        path = f"{folder}/model.pt2"
+        program = torch.export.export(module, inputs, strict=False)
+        torch._inductor.aoti_compile_and_package(program, package_path=path, inductor_configs=OPTIONS | PACKED)
+        return Path(path).read_bytes()
+
+
+def _loaded(package: bytes) -> Function:
+    """Load what `_packed` gave. Single-threaded: only so may a CUDA graph be captured of it.
+
+    `torch._inductor.aoti_load_package` does this too, but takes seconds to import.
+    """
+    outer = os.environ.get("TMPDIR")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.pt2"
+        path.write_bytes(package)
+        os.environ["TMPDIR"] = folder  # where torch unpacks it
+        try:
+            loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", True, 1, -1)
+        finally:
+            os.environ.pop("TMPDIR") if outer is None else os.environ.update(TMPDIR=outer)
+    return lambda *inputs: cast("Sequence[Tensor]", loader.run(list(inputs)))

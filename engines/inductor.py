@@ -18,7 +18,7 @@ from engines.compiled import Compiled
 from engines.device import Resident, the_card
 from engines.memory import scratch
 from engines.plan import GRAPH, Plan
-from engines.reference import spec_of
+from engines.reference import build_model, spec_of
 from engines.shapes import Shape, input_shapes
 from engines.shared import Shared
 from nowcast.errors import EngineError
@@ -60,11 +60,11 @@ class InductorEngine:
         self._inputs = tuple(_tensor(*there) for there in self._memory.input_buffers())
         self._graph: torch.cuda.CUDAGraph | None = None
         name = plan.spec.name
-        model = Compiled.of_name(name) if plan.file == GRAPH else Compiled.of_file(name, plan.graph())
+        model = Compiled(name) if plan.file == GRAPH else Compiled.of_file(name, plan.graph())
         with torch.no_grad(), torch.cuda.stream(self._stream):
             for tensor in self._inputs:
                 tensor.zero_()
-            self._parts = model.parts(self._inputs)
+            self._parts = model.parts(height, width, torch.device("cuda"))
             for _ in range(WARM_UPS):
                 list(self._parts(*self._inputs))
             self._stream.synchronize()
@@ -117,13 +117,10 @@ class InductorEngine:
 
 def build(name: str, shapes: Iterable[tuple[int, int]]) -> bytes:
     """Compile a model for regions of these shapes on this machine's GPU, minutes each; return the plan's bytes."""
-    model = Compiled.of_name(name)
-    spec = spec_of(model.model)
+    model, spec = Compiled(name), spec_of(build_model(name))
     for height, width in shapes:
         log.info("compiling", model=name, height=height, width=width)
-        inputs = input_shapes(spec, 1, height, width).values()
-        with torch.no_grad():
-            model.add(tuple(torch.zeros(shape, device="cuda") for shape in inputs))
+        model.add(tuple(torch.zeros(s, device="cuda") for s in input_shapes(spec, 1, height, width).values()))
     return model.pack()
 
 

@@ -95,6 +95,9 @@ class Home(Protocol):
 class Here:
     """In this process, without deadlines: for one-shot forecasts."""
 
+    def __init__(self, factory: str) -> None:
+        pass
+
     def open(self, order: Order, limits: Limits) -> Engine:
         """Build the engine."""
         return order.build()
@@ -108,7 +111,7 @@ class Step:
     """A rung in use: its home, its engines by shape, its latch."""
 
     rung: Rung
-    make_home: Callable[[], Home]
+    make_home: Callable[[str], Home]
     threads: int
     record: Callable[[Rung, list[CheckRecord], Engine], None]
     latch: Latch = field(default_factory=Latch)
@@ -157,10 +160,14 @@ class Step:
         self._golden, self.proven = None, True
 
     def _open(self, height: int, width: int) -> Engine:
-        if self._home is None:
-            self._home = self.make_home()
         order = Order(self.rung.factory, self.rung.plan, height, width, threads=self.threads)
-        return self._home.open(order, self.rung.limits)
+        return self.stand_by().open(order, self.rung.limits)
+
+    def stand_by(self) -> Home:
+        """Return its home; a process that is started before its first order has the libraries loaded by then."""
+        if self._home is None:
+            self._home = self.make_home(self.rung.factory)
+        return self._home
 
     def close(self) -> None:
         """End its engines and its process; the next use makes new ones, and proves them."""
@@ -196,12 +203,16 @@ class Ladder:
         self, rungs: Callable[[str], list[Rung]], threads: int, store: "Store | None" = None, *, processes: bool = False
     ) -> None:
         self._rungs, self._threads, self._store, self.alone = rungs, threads, store, Lock()
-        self._home: Callable[[], Home] = EngineProcess if processes else Here
+        self._home: Callable[[str], Home] = EngineProcess if processes else Here
         self._steps: dict[tuple[str, str, str], Step] = {}
 
     def spec(self, model: str) -> ModelSpec:
         """Return what a model's best rung takes and gives."""
         return self._rungs(model)[0].plan.spec
+
+    def stand_by(self, model: str) -> None:
+        """Start the process of a model's best rung before there is anything to forecast."""
+        next(step for step in self._steps_of(model) if not step.rung.refused).stand_by()
 
     def crowd(self, model: str) -> int:
         """Return how many members a model's best rung holds of all leads at once."""

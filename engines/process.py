@@ -41,13 +41,19 @@ class Limits:
 
 
 class EngineProcess:
-    """One child process and the engines in it. Not for use by several threads."""
+    """One child process and the engines in it. Not for use by several threads.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    factory
+        Of the engines to come, see `engines.order.Order`: what it needs is imported before there is an order.
+    """
+
+    def __init__(self, factory: str = "") -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._child = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                [sys.executable, "-m", "engines.child", str(theirs.fileno())],
+                [sys.executable, "-m", "engines.child", str(theirs.fileno()), factory.partition(":")[0]],
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,  # Ctrl-C ends the worker, which ends this
             )

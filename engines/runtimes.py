@@ -3,11 +3,11 @@
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engines.gpu import Gpu, find_gpu
 from engines.ladder import Rung
-from engines.plan import Plan, shipped_plan
+from engines.plan import GRAPH, Plan, shipped_plan
 from engines.process import Limits
 from nowcast.errors import EngineError
 
@@ -144,7 +144,10 @@ def make_rungs(promoted: Promoted = no_plans) -> Callable[[str], list[Rung]]:
 
 def rung_of(runtime: Runtime, plan: Plan, precision: str = "", name: str = "") -> Rung:
     """Return the rung of a plan on a runtime, in the runtime's own precision unless the plan has one."""
-    return Rung(name or runtime.rung, runtime.factory, plan, runtime.limits, precision or runtime.precision)
+    limits = runtime.limits
+    if plan.file != GRAPH:  # nothing left to compile: a cycle waits for it
+        limits = replace(limits, wait=max(limits.wait, _GPU_LIMITS.wait))
+    return Rung(name or runtime.rung, runtime.factory, plan, limits, precision or runtime.precision)
 
 
 def extrapolation() -> Rung:

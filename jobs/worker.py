@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
@@ -117,6 +118,7 @@ def work(settings: Settings) -> int:
     """Run the scheduler until SIGTERM or SIGINT; return the exit status, 1 when a bug stopped it."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     cycle = open_cycle(settings)
+    stand_by(cycle)
     leader = cycle.leader = Leader(cycle.store, cycle.clock, lasts=timedelta(seconds=settings.lease_seconds))
     after = Afterwork.of(cycle, Keeper(cycle.store, Keeps.of(settings), settings.archive_dir))
     if settings.worker_metrics_port:
@@ -165,6 +167,13 @@ def work(settings: Settings) -> int:
         os._exit(status)
     cycle.close()
     return status
+
+
+def stand_by(cycle: Cycle) -> None:
+    """Start the engine processes, which load their libraries while the first frames are read."""
+    for model in {region.model for region in cycle.regions}:
+        with suppress(NowcastError):  # the cycle will say so
+            cycle.ladder.stand_by(model)
 
 
 def add_look(scheduler: BaseScheduler, cycle: Cycle, after: Afterwork, settings: Settings) -> Guard:

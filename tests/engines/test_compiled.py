@@ -1,18 +1,21 @@
-"""Compiled functions: leads in groups are the leads at once, and a saved plan is loaded and not compiled again."""
+"""Compiled functions: leads in groups are the leads at once, and a plan is loaded by itself."""
 
+import os
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
 import torch
 
 from benchmarks.gpu import random_inputs
-from engines import compiled, lifecycle
-from engines.compiled import GROUP, Compiled
+from engines import lifecycle
+from engines.compiled import GROUP, Compiled, Parts, modules_of
 from engines.half import Half
 from engines.keys import Keyring
 from engines.planstore import Shelf
-from engines.reference import build_model
+from engines.reference import build_model, spec_of
 from nowcast.errors import EngineError, PlanRefused
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # torch's compiler's own
@@ -25,27 +28,25 @@ def outputs_of(parts, inputs):
     return [torch.cat(leads, 1) for leads in zip(*made, strict=True)], firsts
 
 
-def inputs_of(model):
-    return tuple(torch.from_numpy(v) for v in random_inputs(model.spec, 1, SIDE).named().values())
+def inputs_of(name):
+    return tuple(torch.from_numpy(v) for v in random_inputs(spec_of(build_model(name)), 1, SIDE).named().values())
 
 
-def test_leads_in_groups_are_the_leads_at_once(monkeypatch):
+def test_leads_in_groups_are_the_leads_at_once():
     """Without the compiler, which takes minutes here."""
-    monkeypatch.setattr(compiled, "_compile", lambda module, inputs: lambda module, *given: module(*given))
-    model = Compiled.of_name("edge")
-    inputs = inputs_of(model.model)
+    inputs = inputs_of("edge")
     with torch.no_grad():
-        found, firsts = outputs_of(model.parts(inputs), inputs)
+        found, firsts = outputs_of(Parts(modules_of("edge")), inputs)
         expected = Half(build_model("edge"))(*inputs)
     assert firsts == tuple(range(0, 24, GROUP))
-    for name, a, b in zip(model.model.spec.outputs, found, expected, strict=True):
+    for name, a, b in zip(spec_of(build_model("edge")).outputs, found, expected, strict=True):
         assert a.dtype == torch.float32
         assert torch.allclose(a, b, atol=1e-3), name
 
 
 def test_a_file_of_another_model_or_none_is_refused():
-    other = Compiled.of_name("edge").pack()
-    for data, reason in ((other, "Missing key"), (b"garbage", "not a zip"), (other[:-100], "not a zip")):
+    other = Compiled("edge").pack()
+    for data, reason in ((other, "it is of edge"), (b"garbage", "not a zip"), (other[:-100], "not a zip")):
         with pytest.raises(PlanRefused, match=reason):
             Compiled.of_file("standard", data)
 
@@ -62,16 +63,30 @@ def test_what_inductor_cannot_build_is_refused(precision, reason, tmp_path, monk
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch's inductor needs a C++ compiler on the CPU")
-def test_a_saved_plan_is_loaded_and_not_compiled_again(monkeypatch):
-    model = Compiled.of_name("persistence")
-    inputs = inputs_of(model.model)
-    with torch.no_grad():
-        model.add(inputs)
-        expected, _ = outputs_of(model.parts(inputs), inputs)
-        saved = model.pack()
-        monkeypatch.setattr(compiled, "_compile", lambda *_: pytest.fail("compiled again"))
-        loaded = Compiled.of_file("persistence", saved)
-        assert loaded.saved.keys() == {(SIDE, SIDE)}
-        found, _ = outputs_of(loaded.parts(inputs), inputs)
-    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+def test_a_plan_is_loaded_without_its_model_or_a_compiler_and_leaves_nothing_on_the_disk(tmp_path):
+    model, inputs = Compiled("persistence"), inputs_of("persistence")
+    model.add(inputs)
+    (tmp_path / "plan").write_bytes(model.pack())
+    torch.save(inputs, tmp_path / "inputs")
+    work = tmp_path / "work"
+    work.mkdir()
+    code = f"""
+import sys, torch
+from pathlib import Path
+from engines import compiled
+compiled.modules_of = None
+there = Path({str(tmp_path)!r})
+parts = compiled.Compiled.of_file("persistence", (there / "plan").read_bytes()).parts(*{(SIDE, SIDE)}, "cpu")
+[(first, outputs)] = parts(*torch.load(there / "inputs"))
+torch.save([first, *outputs], there / "outputs")
+print(*there.joinpath("work").iterdir(), *{{"torch._dynamo", "torch._inductor", "triton"}}.intersection(sys.modules))
+"""
+    environment = {**os.environ, "TMPDIR": str(work)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+    first, *found = torch.load(tmp_path / "outputs")
+    [expected] = modules_of("persistence")
+    assert first == 0
     assert found[0].shape == (1, 24, SIDE, SIDE)
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(found, expected(*inputs), strict=True))

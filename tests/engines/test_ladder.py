@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +158,27 @@ def test_an_engine_process_gives_what_the_engine_gives():
     process.close()
     with pytest.raises(EngineFault):
         engine(case)
+
+
+def test_a_process_that_stands_by_loads_its_library_and_takes_the_first_order():
+    ladder = Ladder(make_rungs(), threads=2, processes=True)
+    try:
+        ladder.stand_by("advection")
+        [step] = ladder._steps.values()
+        pid, until = step._home.pid, time.monotonic() + 30
+        while "openvino" not in Path(f"/proc/{pid}/maps").read_text() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert "openvino" in Path(f"/proc/{pid}/maps").read_text()
+        assert (serve(ladder).rung, step._home.pid) == ("openvino", pid)
+    finally:
+        ladder.close()
+
+
+def test_a_module_that_is_missing_is_told_when_it_is_ordered():
+    process = EngineProcess("engines.no_such_runtime:Engine")
+    engine = process.open(Order("engines.no_such_runtime:Engine", PLAN, 64, 64), Limits())
+    with pytest.raises(EngineFault, match="no_such_runtime"):
+        engine(inputs(64, 64))
 
 
 def test_an_idle_process_ends_with_its_parent():
