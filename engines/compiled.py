@@ -9,7 +9,6 @@ it, so only bytes that were verified come here (`engines.plan`).
 """
 
 import io
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from engines.half import Half, to_half
 from engines.reference import build_model
-from nowcast.errors import PlanRefused
+from nowcast.errors import EngineError, PlanRefused
 from nowcast.models.cascade import Leads, Prepared
 from nowcast.models.ensemble import Ensemble
 
@@ -32,8 +31,7 @@ OPTIONS: dict[str, Any] = {"unroll_reductions_threshold": 32, "max_fusion_size":
 """Sums over 24 members as 24 loads and adds: as a reduction the products took 2.2 ms of 6.6 on an H100, so 0.4. The 24
 members' sort as one kernel and not three: 0.6 ms of 6.7."""
 PACKED = {"aot_inductor.embed_kernel_binary": True, "aot_inductor.compile_wrapper_opt_level": "O0"}
-"""One file holds all, so nothing need lie on the disk once it is loaded; what launches the kernels runs once only, when
-the graph is captured."""
+"""One file holds all; what launches the kernels runs a few times only, until the graph is captured."""
 MODEL = "model"
 Function = Callable[..., Sequence[Tensor]]
 
@@ -147,6 +145,12 @@ class Compiled:
 
 
 def _packed(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    from torch._inductor import cpp_builder, exc
+
+    try:
+        cpp_builder.get_cpp_compiler()
+    except exc.InvalidCxxCompiler as error:
+        raise EngineError("no C++ compiler to build with: install g++, or name one in CXX") from error
     with TemporaryDirectory() as folder:
         path = f"{folder}/model.pt2"
         program = torch.export.export(module, inputs, strict=False)
@@ -157,15 +161,11 @@ def _packed(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
 def _loaded(package: bytes) -> Function:
     """Load what `_packed` gave. Single-threaded: only so may a CUDA graph be captured of it.
 
-    `torch._inductor.aoti_load_package` does this too, but takes seconds to import.
+    `torch._inductor.aoti_load_package` does this too, but takes seconds to import. Until this process ends what it is
+    unpacked to lies in the folder for temporary files.
     """
-    outer = os.environ.get("TMPDIR")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.pt2"
         path.write_bytes(package)
-        os.environ["TMPDIR"] = folder  # where torch unpacks it
-        try:
-            loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", True, 1, -1)
-        finally:
-            os.environ.pop("TMPDIR") if outer is None else os.environ.update(TMPDIR=outer)
+        loader = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", True, 1, -1)
     return lambda *inputs: cast("Sequence[Tensor]", loader.run(list(inputs)))

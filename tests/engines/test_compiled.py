@@ -62,6 +62,12 @@ def test_what_inductor_cannot_build_is_refused(precision, reason, tmp_path, monk
     assert shelf.versions() == []
 
 
+def test_without_a_compiler_nothing_is_built():
+    nowhere = torch._inductor.config.patch({"cpp.cxx": (None, "no-such-g++")})
+    with nowhere, pytest.raises(EngineError, match=r"no C\+\+ compiler to build with: install g\+\+"):
+        Compiled("persistence").add(inputs_of("persistence"))
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch's inductor needs a C++ compiler on the CPU")
 def test_a_plan_is_loaded_without_its_model_or_a_compiler_and_leaves_nothing_on_the_disk(tmp_path):
     model, inputs = Compiled("persistence"), inputs_of("persistence")
@@ -79,12 +85,13 @@ there = Path({str(tmp_path)!r})
 parts = compiled.Compiled.of_file("persistence", (there / "plan").read_bytes()).parts(*{(SIDE, SIDE)}, "cpu")
 [(first, outputs)] = parts(*torch.load(there / "inputs"))
 torch.save([first, *outputs], there / "outputs")
-print(*there.joinpath("work").iterdir(), *{{"torch._dynamo", "torch._inductor", "triton"}}.intersection(sys.modules))
+print(*{{"torch._dynamo", "torch._inductor", "triton"}}.intersection(sys.modules))
 """
     environment = {**os.environ, "TMPDIR": str(work)}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert (done.stdout.strip(), done.stderr) == ("", "")
+    assert list(work.iterdir()) == []
     first, *found = torch.load(tmp_path / "outputs")
     [expected] = modules_of("persistence")
     assert first == 0
