@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from nowcast.errors import ConfigError
 from nowcast.models.cascade import DRY, Cascade, latent_to_rate
 from nowcast.models.pyramid import Halve
 from nowcast.train.data import Augment, Batch, Sampler, Sequence, read
@@ -93,7 +94,7 @@ class Trainer:
         self.sampler = Sampler(sequences, config.size, self.device, config.seed, config.augment)
         self.model = Cascade(config.members, width=config.width, residual=config.residual).to(self.device)
         if config.start:
-            self.model.load_state_dict(load_file(config.start))
+            take(self.model, load_file(config.start), config.start)
         self.halve = Halve().to(self.device)
         self.noise = torch.Generator(device=self.device).manual_seed(config.seed)
         self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=0.0)
@@ -191,7 +192,7 @@ class Trainer:
             number, _, name = key.partition(".")
             moments.setdefault(int(number), {})[name] = value
         groups = [{**group, "betas": tuple(group["betas"])} for group in about["groups"]]
-        self.model.load_state_dict(part("model."))
+        take(self.model, part("model."), str(path))
         averaged = part("averaged.")
         self.averaged = {name: averaged[name] for name in self.averaged}  # in the model's order, the file has its own
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
@@ -202,6 +203,15 @@ class Trainer:
     def weights(self) -> dict[str, Tensor]:
         """Return the averaged weights, on the CPU."""
         return {k: v.detach().cpu().contiguous() for k, v in self.averaged.items()}
+
+
+def take(model: Cascade, weights: dict[str, Tensor], name: str) -> None:
+    """Load weights, or raise `ConfigError` when they are of another size or of another version's model."""
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        told = str(error).splitlines()[1].strip()
+        raise ConfigError(f"{name}: of another model or version ({told}); take its width, or start anew") from error
 
 
 def chances(leads: list[int], far: float) -> list[float]:

@@ -5,7 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from nowcast.errors import ConfigError
+from nowcast.models.cascade import Cascade
 from nowcast.models.pyramid import Halve
 from nowcast.train.data import MISSING, Augment, Sampler, Sequence, decode, encode, read
 from nowcast.train.loop import TrainConfig, Trainer, chances, train
@@ -98,6 +101,13 @@ def test_train_writes_weights_and_goes_on(sequence, tmp_path):
     train(config(tmp_path, width=0, steps=3, every=1), lambda step, losses: seen.append((step, losses)), [sequence])
     assert [s for s, _ in seen] == [1, 2, 3]
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 3
+
+
+def test_weights_of_another_version_are_refused_in_one_line(sequence, tmp_path):
+    weights = Cascade(4).state_dict()
+    save_file({**weights, "memory": weights["memory"][:, :2].contiguous()}, tmp_path / "old.safetensors")
+    with pytest.raises(ConfigError, match=r"of another model or version \(size mismatch for memory"):
+        Trainer(config(tmp_path, width=0, start=str(tmp_path / "old.safetensors")), [sequence])
 
 
 def test_crps_of_one_sure_member_is_the_absolute_error():
