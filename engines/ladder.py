@@ -211,8 +211,11 @@ class Ladder:
         return self._rungs(model)[0].plan.spec
 
     def stand_by(self, model: str) -> None:
-        """Start the process of a model's best rung before there is anything to forecast."""
-        next(step for step in self._steps_of(model) if not step.rung.refused).stand_by()
+        """Start the process of a model's best rung that may be loaded, before there is anything to forecast."""
+        for step in self._steps_of(model):
+            if not step.rung.refused:
+                step.stand_by()
+                return
 
     def crowd(self, model: str) -> int:
         """Return how many members a model's best rung holds of all leads at once."""

@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -172,6 +173,16 @@ def test_a_process_that_stands_by_loads_its_library_and_takes_the_first_order():
         assert (serve(ladder).rung, step._home.pid) == ("openvino", pid)
     finally:
         ladder.close()
+
+
+def test_what_may_not_be_loaded_does_not_stand_by(ladder_of):
+    refused = replace(fake("Good"), refused="expired")
+    ladder = ladder_of(refused)
+    ladder.stand_by("advection")
+    assert [step._home for step in ladder._steps.values()] == [None]
+    ladder = ladder_of(refused, fake("Good", rung="previous"), fake("Works", rung="last"))
+    ladder.stand_by("advection")
+    assert [step._home is not None for step in ladder._steps.values()] == [False, True]
 
 
 def test_a_module_that_is_missing_is_told_when_it_is_ordered():
