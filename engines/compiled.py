@@ -5,7 +5,7 @@ what all leads at once take, and what is done can be copied to the host while th
 
 The file is a zip of what AOTInductor packs per shape and function: a library with the kernels and weights in it, for
 this GPU and this version of torch. Loading it needs neither the model nor a compiler, dynamo or Triton, but executes
-it, so only bytes that were verified come here (`engines.plan`).
+it, so only bytes that were verified come here (`engines.plan`). Beside them are the weights, for shapes that lack.
 """
 
 import io
@@ -17,6 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
+from safetensors.torch import load as load_weights
+from safetensors.torch import save as save_weights
 from torch import Tensor, nn
 
 from engines.half import Half, to_half
@@ -32,7 +34,7 @@ OPTIONS: dict[str, Any] = {"unroll_reductions_threshold": 32, "max_fusion_size":
 members' sort as one kernel and not three: 0.6 ms of 6.7."""
 PACKED = {"aot_inductor.embed_kernel_binary": True, "aot_inductor.compile_wrapper_opt_level": "O0"}
 """One file holds all; what launches the kernels runs a few times only, until the graph is captured."""
-MODEL = "model"
+MODEL, WEIGHTS = "model", "weights.safetensors"
 Function = Callable[..., Sequence[Tensor]]
 
 
@@ -87,13 +89,21 @@ def groups(made: Sequence[Tensor]) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
         yield first, (time[some].clone(), positions[some], shift[some], *ready)  # six halves are not 16 bytes
 
 
-def modules_of(name: str) -> list[nn.Module]:
-    """Return a model's reference in FP16 as the modules that are compiled."""
-    model = build_model(name)
-    if not isinstance(model, Ensemble):
-        return [Half(model).eval()]
-    half = cast("Ensemble", to_half(model).eval())
-    return [First(half), Rest(half)]
+def modules_of(name: str, weights: bytes = b"") -> list[nn.Module]:
+    """Return a model in FP16 as the modules that are compiled; with these weights (safetensors) or the project's own.
+
+    Raises
+    ------
+    PlanRefused
+        When the weights are of another version's model.
+    """
+    model = to_half(build_model(name)).eval()
+    if weights:
+        try:
+            model.load_state_dict(load_weights(weights))
+        except RuntimeError as error:
+            raise PlanRefused(f"{name} of another version, and not of this region's shape; build it again") from error
+    return [First(model), Rest(model)] if isinstance(model, Ensemble) else [Half(model)]
 
 
 @dataclass
@@ -102,6 +112,7 @@ class Compiled:
 
     model: str
     saved: dict[tuple[int, int], list[bytes]] = field(default_factory=dict)
+    weights: bytes = b""
 
     @classmethod
     def of_file(cls, name: str, data: bytes) -> "Compiled":
@@ -111,7 +122,8 @@ class Compiled:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
                 if (of := file.read(MODEL).decode()) != name:
                     raise ValueError(f"it is of {of}")
-                for entry in sorted(set(file.namelist()) - {MODEL}):
+                found.weights = file.read(WEIGHTS)
+                for entry in sorted(set(file.namelist()) - {MODEL, WEIGHTS}):
                     height, width, _ = map(int, entry.split("/"))
                     found.saved.setdefault((height, width), []).append(file.read(entry))
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
@@ -122,7 +134,7 @@ class Compiled:
         """Return the functions for a shape on a device; what is not there is compiled when first called: minutes."""
         if (height, width) in self.saved:
             return Parts([_loaded(package) for package in self.saved[height, width]])
-        modules = (module.to(device) for module in modules_of(self.model))
+        modules = (module.to(device) for module in modules_of(self.model, self.weights))
         return Parts([torch.compile(module, fullgraph=True, dynamic=False, options=OPTIONS) for module in modules])
 
     @torch.no_grad()
@@ -137,7 +149,9 @@ class Compiled:
         """Return the file."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+            weights = to_half(build_model(self.model)).state_dict()
             file.writestr(MODEL, self.model)
+            file.writestr(WEIGHTS, save_weights({name: value.contiguous() for name, value in weights.items()}))
             for (height, width), packages in self.saved.items():
                 for number, data in enumerate(packages):
                     file.writestr(f"{height}/{width}/{number}", data)

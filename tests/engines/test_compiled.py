@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.gpu import random_inputs
-from engines import lifecycle
+from engines import compiled, lifecycle
 from engines.compiled import GROUP, Compiled, Parts, modules_of
 from engines.half import Half
 from engines.keys import Keyring
@@ -60,6 +60,29 @@ def test_what_inductor_cannot_build_is_refused(precision, reason, tmp_path, monk
     with pytest.raises(EngineError, match=reason):
         lifecycle.build(shelf, lifecycle.Recipe("edge", "inductor", precision), datetime.now(UTC))
     assert shelf.versions() == []
+
+
+def test_a_shape_that_a_plan_lacks_is_compiled_of_the_plans_weights(monkeypatch):
+    """Not of those that the project has by now, which the plan's proof does not speak for."""
+    monkeypatch.setattr(torch, "compile", lambda module, **_: module)  # takes minutes here
+    inputs, mended = inputs_of("edge"), build_model("edge")
+    with torch.no_grad():
+        mended.cascade.memory += 0.3
+        with monkeypatch.context() as then:
+            then.setattr(compiled, "build_model", lambda _: mended)
+            plan = Compiled("edge").pack()
+        models = Compiled.of_file("edge", plan), Compiled("edge")
+        found, own = (outputs_of(model.parts(SIDE, SIDE, "cpu"), inputs)[0] for model in models)
+        expected = Half(mended)(*inputs)
+    assert torch.allclose(found[0], expected[0], atol=1e-3)
+    assert not torch.allclose(found[0], own[0], atol=1e-3)
+
+
+def test_a_shape_that_a_plan_of_another_version_lacks_is_refused(monkeypatch):
+    plan = Compiled.of_file("edge", Compiled("edge").pack())
+    monkeypatch.setattr(compiled, "build_model", lambda _: build_model("standard"))
+    with pytest.raises(PlanRefused, match="edge of another version, and not of this region's shape; build it"):
+        plan.parts(SIDE, SIDE, "cpu")
 
 
 def test_without_a_compiler_nothing_is_built():
