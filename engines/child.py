@@ -122,7 +122,7 @@ def receive(channel: socket.socket) -> tuple[Message | None, list[int]]:
 def main() -> None:
     """Serve the socket whose descriptor is the first argument."""
     faulthandler.enable()
-    with suppress(ImportError):  # an order says what is missing
+    with suppress(Exception):  # an order says what is wrong
         for module in filter(None, sys.argv[2:]):
             importlib.import_module(module)
     with socket.socket(fileno=int(sys.argv[1])) as channel, suppress(ConnectionError):  # the parent is gone

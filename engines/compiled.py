@@ -4,7 +4,7 @@ An ensemble is two functions: what no lead changes, then the rest for GROUP lead
 what all leads at once take, and what is done can be copied to the host while the next leads are computed.
 
 The file is a zip of what AOTInductor packs per shape and function: a library with the kernels and weights in it, for
-this GPU and this version of torch. Loading it needs neither the model nor a compiler, dynamo or Triton, but executes
+this GPU and this version of torch. Loading it builds no model and needs no compiler, dynamo or Triton, but executes
 it, so only bytes that were verified come here (`engines.plan`). Beside them are the weights, for shapes that lack.
 """
 

@@ -185,10 +185,16 @@ def test_what_may_not_be_loaded_does_not_stand_by(ladder_of):
     assert [step._home is not None for step in ladder._steps.values()] == [False, True]
 
 
-def test_a_module_that_is_missing_is_told_when_it_is_ordered():
-    process = EngineProcess("engines.no_such_runtime:Engine")
-    engine = process.open(Order("engines.no_such_runtime:Engine", PLAN, 64, 64), Limits())
-    with pytest.raises(EngineFault, match="no_such_runtime"):
+@pytest.mark.parametrize(
+    ("text", "told"), [(None, "No module named 'runtime_of'"), ("raise OSError('libx.so')", "libx")]
+)
+def test_a_library_that_cannot_be_imported_is_told_when_it_is_ordered(text, told, tmp_path, monkeypatch):
+    if text:
+        (tmp_path / "runtime_of.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    process = EngineProcess("runtime_of:Engine")
+    engine = process.open(Order("runtime_of:Engine", PLAN, 64, 64), Limits())
+    with pytest.raises(EngineFault, match=told):
         engine(inputs(64, 64))
 
 
