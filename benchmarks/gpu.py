@@ -228,11 +228,12 @@ def in_process(report, factory, plan, cases):
     process.close()
 
 
-def built(report, spec, folder):
-    """Compile the plan of one shape, as `nowcast engine build` does, into `folder`."""
+def built(report, spec, folder, given):
+    """Compile the plan of one shape, as `nowcast engine build` does, into `folder`; or take a given one."""
     start = time.perf_counter()
-    data = inductor.build(spec.name, [(SIDE, SIDE)])
-    report["build_s"], report["plan_bytes"] = round(time.perf_counter() - start, 1), len(data)
+    data = given.read_bytes() if given else inductor.build(spec.name, [(SIDE, SIDE)])
+    report["build_s"] = None if given else round(time.perf_counter() - start, 1)
+    report["plan_bytes"] = len(data)
     (folder / "plan.bin").write_bytes(data)
     return Plan(folder, spec, sha256(data).hexdigest(), "", {}, "plan.bin")
 
@@ -241,6 +242,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="standard")
     parser.add_argument("--cycles", type=int, default=10_000)
+    parser.add_argument("--plan", type=Path, help="what engines.inductor.build gave for 512², instead of compiling it")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/gpu.json"))
     arguments = parser.parse_args()
     factory = "engines.inductor:InductorEngine"
@@ -251,7 +253,7 @@ def main():
     report = Report(arguments.output, **known)
     report["ceilings"] = ceilings()
     with TemporaryDirectory() as folder:
-        plan = built(report, spec, Path(folder))
+        plan = built(report, spec, Path(folder), arguments.plan)
         in_process(report, factory, plan, cases)
         expected = without_engine(report, build_model, spec, cases)
         torch.cuda.empty_cache()

@@ -6,7 +6,8 @@ and the observed rates of the leads. Frames that the sequence lacks have mask 0;
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ class Sequence:
     minutes: NDArray[np.int64]
     motions: dict[int, NDArray[np.float32]]
 
+    @cached_property
+    def rain(self) -> float:
+        """Mean of what was seen of it, mm/h."""
+        counts = np.bincount(self.codes[::2, ::4, ::4].ravel(), minlength=256)[:MISSING]
+        return float(counts @ decode(np.arange(MISSING, dtype=np.uint8)) / max(counts.sum(), 1))
+
     def near(self, minute: float, slack: int = 1) -> int | None:
         """Return the index of the frame within `slack` minutes, or None."""
         index = int(np.abs(self.minutes - minute).argmin())
@@ -42,12 +49,16 @@ class Sequence:
 
 @dataclass
 class Batch:
-    """B samples: stack, mask (B, 4, H, W), motion (B, 2, H/4, W/4), truth (B, K, H, W) mm/h, NaN where unknown."""
+    """B samples: stack, mask (B, 4, H, W), motion (B, 2, H/4, W/4), truth (B, K, H, W) mm/h, NaN where unknown.
+
+    `rain` (B,) is the mean of the event that each is of, in mm/h.
+    """
 
     stack: Tensor
     mask: Tensor
     motion: Tensor
     truth: Tensor
+    rain: Tensor
 
 
 def decode(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -194,7 +205,7 @@ class Sampler:
     def batch(self, count: int) -> Batch:
         """Return `count` samples."""
         samples = [self._sample() for _ in range(count)]
-        return Batch(*(torch.cat([getattr(s, n) for s in samples]) for n in ("stack", "mask", "motion", "truth")))
+        return Batch(*(torch.cat([getattr(s, part.name) for s in samples]) for part in fields(Batch)))
 
     def _sample(self) -> Batch:
         for _ in range(20):
@@ -205,10 +216,8 @@ class Sampler:
             sample = sequence.codes[base, y : y + self.size : 4, x : x + self.size : 4]
             if (sample != MISSING).mean() > 0.3 and ((sample > 0) & (sample < MISSING)).mean() > 0.01:
                 break
-        return self._vary(
-            self._cut(which, base, y, x),
-            sequence.motions[base][:, y // 8 : (y + self.size) // 8, x // 8 : (x + self.size) // 8],
-        )
+        eighth = sequence.motions[base][:, y // 8 : (y + self.size) // 8, x // 8 : (x + self.size) // 8]
+        return self._vary(self._cut(which, base, y, x), eighth, sequence.rain)
 
     def _window(self, which: int, index: int | None, y: int, x: int) -> Tensor:
         """Return codes (size, size) of a frame; `MISSING` outside it and where there is none."""
@@ -239,7 +248,7 @@ class Sampler:
         ]
         return Cut(torch.stack(frames), torch.stack(leads), speed, stride)
 
-    def _vary(self, cut: Cut, eighth: NDArray[np.float32]) -> Batch:
+    def _vary(self, cut: Cut, eighth: NDArray[np.float32], rain: float) -> Batch:
         flow = F.interpolate(torch.from_numpy(eighth)[None].to(self.device), scale_factor=2.0, mode="bilinear")
         flow = flow * cut.stride - torch.tensor(cut.speed[::-1], device=self.device)[None, :, None, None]
         frames, leads = cut.frames.long(), cut.leads.long()
@@ -247,8 +256,10 @@ class Sampler:
         if self.rng.random() < self.augment.drop_frame:
             first, last = np.sort(self.rng.integers(0, FRAMES, 2))
             stack[first:last], mask[first:last] = 0, 0
-        stack, truth = self._louder(stack, truth, float(self.rng.uniform(-1, 1)) * self.augment.intensity_db)
-        parts = [stack[None], mask[None], flow, truth[None]]
+        decibel = float(self.rng.uniform(-1, 1)) * self.augment.intensity_db
+        stack, truth = self._louder(stack, truth, decibel)
+        mean = torch.full((1,), rain * 10 ** (decibel / 10), device=self.device)
+        parts = [stack[None], mask[None], flow, truth[None], mean]
         return Batch(*(self._turn(parts, *self.rng.random(3)) if self.augment.flip else parts))
 
     @staticmethod
@@ -262,7 +273,7 @@ class Sampler:
 
     @staticmethod
     def _turn(parts: list[Tensor], mirror: float, flip: float, transpose: float) -> list[Tensor]:
-        stack, mask, flow, truth = parts
+        stack, mask, flow, truth, mean = parts
         sign = torch.tensor([-1.0 if mirror < 0.5 else 1.0, -1.0 if flip < 0.5 else 1.0], device=flow.device)[
             None, :, None, None
         ]
@@ -271,4 +282,4 @@ class Sampler:
         if transpose < 0.5:
             turned = [t.transpose(-1, -2) for t in turned]
             turned[2] = turned[2].flip(1)
-        return [t.contiguous() for t in turned]
+        return [*(t.contiguous() for t in turned), mean]

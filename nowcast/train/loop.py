@@ -47,6 +47,8 @@ class TrainConfig:
     fair
         How fair the CRPS is to the number of members, 0 … 1. The fair form takes members for independent; since the
         compass spreads them evenly it rewards too much spread, and 0 is the score that the skill table has.
+    relative
+        Errors in units of the sample's mean rain; otherwise of the event's, as the skill table adds them up.
     mixed
         Convolutions in BF16; leads, members and losses stay in FP32.
     """
@@ -69,6 +71,7 @@ class TrainConfig:
     spectrum_bands: int = 6
     far: float = 0.3
     fair: float = ALPHA
+    relative: bool = False
     average: float = 0.99
     mixed: bool = False
     every: int = 200
@@ -152,7 +155,7 @@ class Trainer:
         for lead in chosen:
             truth = batch.truth[:, int(lead)]
             level = self.model.member_levels(ready, int(lead))
-            scale = 0.1 + torch.nan_to_num(truth).mean((1, 2))
+            scale = 0.1 + (torch.nan_to_num(truth).mean((1, 2)) if self.config.relative else batch.rain)
             score = loss_of_lead(latent_to_rate(level), truth, scale, self.config.fair)
             found["crps"] = found["crps"] + score / len(chosen)
             gap = spectrum_gap(*_comparable(level, truth), self.halve, bands)

@@ -164,15 +164,48 @@ def test_errors_of_motion_fill_the_plane_as_a_normal_does(members):
 
 
 def test_noise_turns_the_errors_of_motion_and_leaves_their_size():
-    cascade, fast = Cascade(8), still() + 3
-    drifts = [
-        cascade.drift(torch.randn(1, 8, 64, 64, generator=torch.Generator().manual_seed(n)), fast) for n in (1, 2)
-    ]
+    cascade = Cascade(8)
+    drifts = [cascade.drift(torch.randn(1, 8, 64, 64, generator=torch.Generator().manual_seed(n))) for n in (1, 2)]
     size = [drift.norm(dim=-1) for drift in drifts]
     assert torch.allclose(*size, rtol=1e-4)
     assert not torch.allclose(*drifts, rtol=0.05)
     with pytest.raises(ConfigError, match="three members"):
         Cascade(2)
+
+
+def test_errors_of_motion_are_large_where_motion_differs_and_rain_has_changed():
+    cascade = Cascade(8)
+    where = torch.zeros(1, 1, 256, 256)
+    where[..., :128] = 1
+    shear = still(256)
+    shear[:, :, ::2, 32:] = 2
+    none, more = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    with torch.no_grad():
+        calm = float(cascade.error(shear, where, none))
+        assert calm == float(cascade.error(still(256), where, none))  # where no rain falls, motion says nothing
+        assert float(cascade.error(shear, 1 - where, none)) > 2 * calm
+        assert float(cascade.error(shear, where, more)) > 1.5 * calm
+        assert float(cascade.error(shear, where * 0, none)) == pytest.approx(calm, rel=0.01)  # no rain at all
+
+
+@pytest.mark.parametrize("lost", [[0], [0, 1], [1, 2]])
+def test_what_changed_of_late_is_measured_alike_whatever_earlier_frames_are_there(lost):
+    """A walk: each frame is the one before, changed at random, so the variance that changed grows with age."""
+    cascade, walk = Cascade(8).eval(), torch.randn(4, 256, 256, generator=torch.Generator().manual_seed(3)).cumsum(0)
+    stack = (0.4 + 0.02 * (torch.randn(256, 256, generator=torch.Generator().manual_seed(4)) * 3 + walk))[None]
+    mask = torch.ones_like(stack)
+    mask[:, lost] = 0
+
+    def unusual(seen):
+        with torch.no_grad():
+            heard = []
+            keep, cascade._unusual = cascade._unusual, lambda *parts: heard.append(parts) or keep(*parts)
+            cascade.prepare(stack * seen, seen, still(256), torch.randn(1, 8, 1, 64, 64))
+            cascade._unusual = keep
+            return keep(*heard[0])
+
+    whole, part = unusual(torch.ones_like(stack)), unusual(mask)
+    assert float(whole[2]) == pytest.approx(float(part[2]), abs=0.35)
 
 
 def test_pyramid_undoes_itself_and_fills_what_was_not_seen():

@@ -169,6 +169,7 @@ def test_turning_turns_motion_too(sequence):
         torch.ones(1, 1, 4, 4),
         torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1),
         torch.zeros(1, 1, 4, 4),
+        torch.ones(1),
     ]
     turned = sampler._turn(parts, 0.0, 1.0, 0.0)
     assert turned[2].flatten().tolist() == [2.0, -1.0]
