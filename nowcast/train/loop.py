@@ -28,7 +28,7 @@ Log = Callable[[int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run. The weights in the repository began with the defaults; docs/model-card.md tells the rest.
+    """One training run. docs/model-card.md has those of the weights in the repository.
 
     Attributes
     ----------
