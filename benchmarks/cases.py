@@ -71,6 +71,12 @@ class Case:
         return load(self.path)[1] * self.stride
 
     @cached_property
+    def pixel_km(self) -> float:
+        """Size of a pixel."""
+        with np.load(self.path) as data:
+            return float(data["pixel_km"])
+
+    @cached_property
     def corner(self) -> tuple[int, int]:
         frames = load(self.path)[0]
         height, width = frames.shape[1:]

@@ -40,12 +40,13 @@ def arrays(data: Path, model: str):
 
 
 def inputs(values, mask, spec):
-    from nowcast.models.spec import Inputs
+    from nowcast.models.spec import Inputs, pixel_sizes
     from nowcast.motion import motion
     from nowcast.noise import noise_for
 
     noise = noise_for(spec, "bench", datetime(2026, 3, 1, tzinfo=UTC), values.shape[1:])
-    return Inputs(values[None], mask[None], motion(values, mask)[None], noise)
+    pixel = pixel_sizes(1.0, *values.shape[1:])
+    return Inputs(values[None], mask[None], motion(values, mask)[None], noise, pixel)
 
 
 def ours(data: Path, threads: int) -> None:
@@ -54,7 +55,7 @@ def ours(data: Path, threads: int) -> None:
 
     from engines.openvino import OpenVinoEngine
     from jobs.forecaster import Stages
-    from nowcast.models.spec import Inputs
+    from nowcast.models.spec import Inputs, pixel_sizes
     from nowcast.motion import motion
     from nowcast.noise import noise_for
     from nowcast.products import to_fields
@@ -71,7 +72,7 @@ def ours(data: Path, threads: int) -> None:
         with stages("noise"):
             noise = noise_for(plan.spec, "bench", base, (SIZE, SIZE))
         with stages("engine"):
-            outputs = engine(Inputs(values[None], mask[None], flow[None], noise))
+            outputs = engine(Inputs(values[None], mask[None], flow[None], noise, pixel_sizes(1.0, SIZE, SIZE)))
         with stages("products"):
             fields = to_fields(outputs, 0, (SIZE, SIZE), 0)
         whole = sum(stages.seconds.values())

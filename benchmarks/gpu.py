@@ -22,7 +22,7 @@ from engines.plan import Plan
 from engines.process import EngineProcess, Limits
 from engines.reference import build_model
 from engines.shapes import input_shapes
-from nowcast.models.spec import Inputs
+from nowcast.models.spec import Inputs, pixel_sizes
 
 SIDE, REGIONS = 512, 12
 
@@ -36,7 +36,8 @@ def random_inputs(spec, seed, side=SIDE):
     mask[..., : side // 8, : side // 8] = 0
     motion = (rng.standard_normal((1, 2, 1, 1)) * 3 + rng.standard_normal(shapes["motion"]) * 0.2).astype("f4")
     noise = rng.standard_normal(shapes["noise"], np.float32) if spec.noise else None
-    return Inputs(stack, mask, motion, noise)
+    pixel = pixel_sizes(1.0, side, side) if spec.pixel else None
+    return Inputs(stack, mask, motion, noise, pixel)
 
 
 def eager(model):

@@ -31,6 +31,7 @@ from benchmarks.cases import PERMITTED, VALIDATION, Case, cases
 from nowcast.models.cascade import latent_to_rate
 from nowcast.models.ensemble import Ensemble, quantiles
 from nowcast.models.registry import create
+from nowcast.models.spec import pixel_sizes
 from nowcast.motion import motion
 from nowcast.space import to_model, to_rate
 from nowcast.tally import PERCENT, THRESHOLDS, WET, Tally, joint_histogram, tally
@@ -49,7 +50,7 @@ def pysteps(data: Path, kept: Path, events: list[str]) -> None:
     subprocess.run([home / "bin" / "python", HERE / "pysteps_side.py", data, kept, *events], check=True)
 
 
-def inputs(case: Case, seed: int, model):
+def inputs(case: Case, seed: int, model, device: str = "cpu"):
     """Return the tensors of a case, in the order of the model's inputs."""
     far, near = (np.stack([np.stack(to_model(r)) for r in frames]) for frames in (case.inputs(), case.recent()))
     flow = motion(far[:, 0], far[:, 1]) * (5 / case.step)
@@ -57,25 +58,27 @@ def inputs(case: Case, seed: int, model):
     if model.spec.noise:
         shape = model.spec.noise.shape(*near.shape[-2:])
         arrays.append(np.random.default_rng(seed).standard_normal(shape, np.float32))
-    return [torch.from_numpy(np.ascontiguousarray(a))[None] for a in arrays]
+        arrays.append(pixel_sizes(case.pixel_km, *near.shape[-2:])[0])
+    return [torch.from_numpy(np.ascontiguousarray(a))[None].to(device) for a in arrays]
 
 
 @torch.no_grad()
-def score(model, case: Case, draw: int = 0) -> dict[int, Tally]:
+def score(model, case: Case, draw: int = 0, device: str = "cpu") -> dict[int, Tally]:
     """Return the tallies of one case by lead, with a draw of the noise."""
     truths = {lead: t for lead in range(LEADS) if (t := case.truth(lead)) is not None}
-    tensors, found = inputs(case, draw, model), {}
+    tensors, found = inputs(case, draw, model, device), {}
     if not isinstance(model, Ensemble):
         rates, _ = model(*tensors)
-        return {k: tally(to_rate(rates[0, k].numpy())[None], t, np.isfinite(t)) for k, t in truths.items()}
+        return {k: tally(to_rate(rates[0, k].cpu().numpy())[None], t, np.isfinite(t)) for k, t in truths.items()}
     ready = model.cascade.prepare(*tensors)
     for lead, truth in truths.items():
         each = model.cascade.each([lead], ready)
         coupled = model.cascade.levels_at(ready, each)
         rate = latent_to_rate(coupled.members)
         wet, *shares = model.probabilities(coupled.ordered, each, ready, (WET, *THRESHOLDS))
-        drawn = torch.cat([latent_to_rate(quantile) for quantile in quantiles(coupled.ordered, wet)], 1)[0].numpy()
-        found[lead] = tally(rate[0].numpy(), truth, np.isfinite(truth), torch.cat(shares, 1)[0].numpy(), drawn)
+        drawn = torch.cat([latent_to_rate(quantile) for quantile in quantiles(coupled.ordered, wet)], 1)
+        told, share, drawn = (field[0].cpu().numpy() for field in (rate, torch.cat(shares, 1), drawn))
+        found[lead] = tally(told, truth, np.isfinite(truth), share, drawn)
     return found
 
 
@@ -140,18 +143,18 @@ def distance(bins: list[list[float]]) -> float:
 
 
 @torch.no_grad()
-def chance(job: tuple[str, Path | None, Case]) -> dict[int, np.ndarray]:
+def chance(job: tuple[str, Path | None, Case, str]) -> dict[int, np.ndarray]:
     """Return (M, PERCENT, 2) counts by lead of P(≥ 1 mm/h), where each member of another draw is what was seen."""
-    name, weights, case = job
-    model = _model(name, weights)
-    told, seen = (model.cascade.prepare(*inputs(case, draw, model)) for draw in (0, 1))
+    name, weights, case, device = job
+    model = _model(name, weights, device)
+    told, seen = (model.cascade.prepare(*inputs(case, draw, model, device)) for draw in (0, 1))
     found = {}
     for lead, truth in ((lead, case.truth(lead)) for lead in range(LEADS)):
         if truth is not None:
             valid, each = np.isfinite(truth), model.cascade.each([lead], told)
             levels = model.cascade.levels_at(told, each).ordered
-            share = model.probabilities(levels, each, told, THRESHOLDS[1:2])[0][0, 0].numpy()[valid]
-            others = latent_to_rate(model.cascade.member_levels(seen, lead))[0].numpy()[:, valid]
+            share = model.probabilities(levels, each, told, THRESHOLDS[1:2])[0][0, 0].cpu().numpy()[valid]
+            others = latent_to_rate(model.cascade.member_levels(seen, lead))[0].cpu().numpy()[:, valid]
             found[lead] = np.stack([joint_histogram(share, other >= THRESHOLDS[1]) for other in others])
     return found
 
@@ -170,7 +173,7 @@ def scored(name: str, weights: Path | None, data: Path, event: str, kept: Path, 
     """Return the tallies of an event's cases and draws, from `kept` where they are there."""
     made_by = stamp(name, weights)
     jobs = [
-        (name, weights, case, draw, kept / f"{name}_{made_by}_{case.name}_{draw}.json")
+        (name, weights, case, draw, args.device, kept / f"{name}_{made_by}_{case.name}_{draw}.json")
         for case in cases(data, event)
         for draw in range(draws_of(name, args))
     ]
@@ -192,21 +195,22 @@ def draws_of(name: str, args) -> int:
     return args.draws if create(name).spec.noise else 1
 
 
-def _keep(job: tuple[str, Path | None, Case, int, Path]) -> None:
-    name, weights, case, draw, path = job
-    found = score(_model(name, weights), case, draw)
+def _keep(job: tuple[str, Path | None, Case, int, str, Path]) -> None:
+    name, weights, case, draw, device, path = job
+    found = score(_model(name, weights, device), case, draw, device)
     part = path.with_suffix(".part")  # what a kill cuts off would be taken for kept
     part.write_text(json.dumps({k: t.to_json() for k, t in found.items()}))
     part.replace(path)
 
 
 @lru_cache(maxsize=1)
-def _model(name: str, weights: Path | None):
+def _model(name: str, weights: Path | None, device: str = "cpu"):
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False
     model = create(name)
     if weights:
         model.cascade.load_state_dict(load_file(weights))
-    return model
+    return model.to(device)
 
 
 def percents(trained: list[dict[int, Tally]], lead: int) -> list[int]:
@@ -241,6 +245,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "skill.json")
     parser.add_argument("--threads", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--device", default="cpu", help="where the models run: cpu, or cuda for all processes")
     parser.add_argument("--ours-alone", action="store_true", help="keep the rows of pysteps that the output file has")
     args = parser.parse_args()
     events = args.events.split(",")
@@ -268,9 +273,10 @@ def main() -> None:
             choose(rows, pool(parts), trained)
             if ensemble:
                 with ProcessPoolExecutor(args.threads, get_context("spawn")) as processes:
-                    by_chance(rows, list(processes.map(chance, ((name, left_out, c) for c in cases(args.data, event)))))
+                    found = processes.map(chance, ((name, left_out, c, args.device) for c in cases(args.data, event)))
+                    by_chance(rows, list(found))
             print(event, name, {m: r["crps"] for m, r in rows.items()}, flush=True)
-    report["versions"] = {
+    report["versions"] = report.get("versions", {}) | {
         "torch": torch.__version__,
         "numpy": np.__version__,
         "pysteps": "1.21.5",

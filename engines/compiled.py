@@ -45,9 +45,9 @@ class First(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor, pixel: Tensor) -> tuple[Tensor, ...]:
         """Return them flat."""
-        ready = self.model.cascade.prepare(stack.half(), mask.half(), motion, noise.half())
+        ready = self.model.cascade.prepare(stack.half(), mask.half(), motion, noise.half(), pixel)
         each = self.model.cascade.each(range(self.model.spec.leads), ready)
         return (each.time, each.positions, each.shift, *ready.flat())
 

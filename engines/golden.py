@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nowcast.models.spec import FRAMES, Inputs, ModelSpec, Outputs
+from nowcast.models.spec import FRAMES, Inputs, ModelSpec, Outputs, pixel_sizes
 
 HEIGHT, WIDTH = 64, 96
 LEVELS = 4095
@@ -31,7 +31,7 @@ class Golden:
 
 def make_cases(spec: ModelSpec, reference: Callable[[Inputs], Outputs]) -> Iterator[Golden]:
     """Yield every case, with what `reference` makes of it."""
-    for number, (name, level, scale, wind) in enumerate(REGIMES):
+    for number, (name, level, scale, wind, kilometres) in enumerate(REGIMES):
         rng = np.random.default_rng((2026, number))
         stack, mask = _rain(rng, level, scale, wind), np.ones((FRAMES, HEIGHT, WIDTH), np.float32)
         if name == "radar-edge":
@@ -41,16 +41,17 @@ def make_cases(spec: ModelSpec, reference: Callable[[Inputs], Outputs]) -> Itera
         noise = None
         if spec.noise:
             noise = _quantised(rng.standard_normal((1, *spec.noise.shape(HEIGHT, WIDTH))), 4096)
-        inputs = Inputs((stack * mask)[None], mask[None], _wind(rng, wind)[None], noise)
+        pixel = pixel_sizes(kilometres, HEIGHT, WIDTH) if spec.pixel else None
+        inputs = Inputs((stack * mask)[None], mask[None], _wind(rng, wind)[None], noise, pixel)
         yield Golden(name, inputs, reference(inputs))
 
 
-REGIMES = (  # name, model-space level of the rain's top, scale in px, wind (dx, dy) in px per 5 min
-    ("dry", 0.0, 8.0, (2.0, 1.0)),
-    ("convective", 0.75, 3.0, (1.5, -2.5)),
-    ("stratiform", 0.4, 14.0, (4.0, 1.0)),
-    ("radar-edge", 0.5, 7.0, (-3.0, 2.0)),
-    ("extreme", 1.0, 5.0, (6.5, -6.0)),
+REGIMES = (  # name, model-space level of the rain's top, scale in px, wind (dx, dy) in px per 5 min, pixels in km
+    ("dry", 0.0, 8.0, (2.0, 1.0), 1.0),
+    ("convective", 0.75, 3.0, (1.5, -2.5), 1.0),
+    ("stratiform", 0.4, 14.0, (4.0, 1.0), 2.0),
+    ("radar-edge", 0.5, 7.0, (-3.0, 2.0), 0.5),
+    ("extreme", 1.0, 5.0, (6.5, -6.0), 1.0),
 )
 
 

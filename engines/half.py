@@ -27,8 +27,11 @@ class Half(nn.Module):
         super().__init__()
         self.model = to_half(model)
 
-    def forward(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor | None = None, pixel: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Return what the model returns, as FP32."""
-        rest = () if noise is None else (noise.half(),)
+        rest = [] if noise is None else [noise.half()]
+        rest += [] if pixel is None else [pixel]
         results = self.model(stack.half(), mask.half(), motion, *rest)
         return tuple(result.float() for result in results)

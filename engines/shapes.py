@@ -2,7 +2,7 @@
 
 import math
 
-from nowcast.models.spec import ModelSpec
+from nowcast.models.spec import MULTIPLE, ModelSpec
 
 Shape = tuple[int, ...]
 FLOAT_BYTES = 4
@@ -17,6 +17,8 @@ def input_shapes(spec: ModelSpec, batch: int, height: int, width: int) -> dict[s
     }
     if spec.noise:
         shapes["noise"] = (batch, *spec.noise.shape(height, width))
+    if spec.pixel:
+        shapes["pixel"] = (batch, 1, height // MULTIPLE, width // MULTIPLE)
     return shapes
 
 

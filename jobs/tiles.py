@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.ladder import Ladder, Served
-from nowcast.models.spec import MULTIPLE, Inputs, ModelSpec, padded
+from nowcast.models.spec import MULTIPLE, Inputs, ModelSpec, padded, pixel_sizes
 from nowcast.noise import Noise
 from nowcast.region import Region
 from nowcast.stack import RegionStack
@@ -35,7 +35,8 @@ def serve(ladder: Ladder, region: Region, stack: RegionStack, flow: Array, noise
     members = ladder.crowd(region.model)
     if _fits(height, width, members):
         whole = (slice(0, height), slice(0, width))
-        return ladder.serve(region.model, height, width, lambda spec: _inputs(spec, stack, flow, noise, whole), now)
+        make = partial(_inputs, stack=stack, flow=flow, noise=noise, pixel_km=region.grid.pixel_km, part=whole)
+        return ladder.serve(region.model, height, width, make, now)
     return _in_tiles(ladder, region, stack, flow, noise, now, _tiling(members))
 
 
@@ -75,7 +76,7 @@ def _in_tiles(
     outputs: dict[str, Array] = {}
     for wanted, read in _tiles(height, width, *tiling):
         tall, wide = (part.stop - part.start for part in read)
-        make = partial(_inputs, stack=stack, flow=flow, noise=noise, part=read)
+        make = partial(_inputs, stack=stack, flow=flow, noise=noise, pixel_km=region.grid.pixel_km, part=read)
         part = ladder.serve(region.model, tall, wide, make, now)
         if made is not None and (part.rung, part.plan) != (made.rung, made.plan):
             # a rung fell: one forecast is made by one engine
@@ -101,15 +102,19 @@ def _tiles(
         yield wanted, (read[0], read[1])
 
 
-def _inputs(spec: ModelSpec, stack: RegionStack, flow: Array, noise: Noise, part: tuple[slice, slice]) -> Inputs:
+def _inputs(
+    spec: ModelSpec, stack: RegionStack, flow: Array, noise: Noise, pixel_km: float, part: tuple[slice, slice]
+) -> Inputs:
     whole = noise(spec)
     rows, columns = part
     coarse_rows, coarse_columns = (slice(p.start // 4, p.stop // 4) for p in part)
+    height, width = (p.stop - p.start for p in part)
     return Inputs(
         np.ascontiguousarray(stack.values[None, :, rows, columns]),
         np.ascontiguousarray(stack.mask[None, :, rows, columns]),
         np.ascontiguousarray(flow[None, :, coarse_rows, coarse_columns]),
         None if whole is None else _cut(whole, spec, part),
+        pixel_sizes(pixel_km, height, width) if spec.pixel else None,
     )
 
 

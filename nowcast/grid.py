@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 
 from nowcast.errors import OutsideGrid
 
@@ -85,6 +85,14 @@ class Grid:
         left, right = self.x0 - self.dx / 2, self.x0 + self.dx * (self.width - 0.5)
         top, bottom = self.y0 + self.dy / 2, self.y0 - self.dy * (self.height - 0.5)
         return transformer(self.crs, WGS84).transform_bounds(left, bottom, right, top, densify_pts=21)
+
+    @cached_property
+    def pixel_km(self) -> float:
+        """Size of a cell on the earth at the grid's centre, km: the root of its area."""
+        x, y = self.x0 + self.dx * self.width / 2, self.y0 - self.dy * self.height / 2
+        lon, lat = transformer(self.crs, WGS84).transform([x, x + self.dx, x], [y, y, y - self.dy])
+        _, _, sides = Geod(ellps="WGS84").inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
+        return float(np.sqrt(np.prod(sides)) / 1000)
 
     def positions(self, xs: NDArray[np.float64], ys: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
         """Return fractional (row, column) of coordinates in this grid's CRS; cell centres are whole numbers."""

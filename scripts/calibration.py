@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engines.coverage import Stack, choose, measure
 from engines.plan import shipped_plan
-from nowcast.models.spec import FRAMES, MULTIPLE
+from nowcast.models.spec import FRAMES, MULTIPLE, pixel_sizes
 from nowcast.motion import motion
 from nowcast.space import to_model
 from nowcast.train.data import STEP, decode, read_archive, read_npz
@@ -29,7 +29,7 @@ MOST = 2000
 
 def crops(paths: list[Path], size: int, rng: np.random.Generator) -> Iterator[Stack]:
     """Yield stacks and masks (4, size, size) from each file in turn; frames that it lacks have mask 0."""
-    files = [read_npz(path) if path.suffix == ".npz" else read_archive(path) for path in paths]
+    files = [(read_npz(path) if path.suffix == ".npz" else read_archive(path))[:2] for path in paths]
     for number in range(MOST):
         codes, minutes = files[number % len(files)]
         y, x = (int(rng.integers(0, max(side - size, 0) + 1)) for side in codes.shape[1:])
@@ -62,9 +62,11 @@ def main() -> None:
     coverage.require()
     stacks, masks = (np.stack(part) for part in zip(*chosen, strict=True))
     arrays = {"stack": stacks, "mask": masks, "motion": np.stack([motion(s, m) for s, m in chosen])}
-    noise = shipped_plan(args.model).spec.noise
-    if noise:
-        arrays["noise"] = rng.standard_normal((len(chosen), *noise.shape(args.size, args.size)), np.float32)
+    spec = shipped_plan(args.model).spec
+    if spec.noise:
+        arrays["noise"] = rng.standard_normal((len(chosen), *spec.noise.shape(args.size, args.size)), np.float32)
+    if spec.pixel:
+        arrays["pixel"] = pixel_sizes(1.0, args.size, args.size, len(chosen))
     np.savez_compressed(args.output, allow_pickle=False, **arrays)
 
 

@@ -96,13 +96,15 @@ class Prepared:
     drift: Tensor
     error: Tensor
     exceeded: Tensor
+    typical: Tensor
+    trust: Tensor
     newest: Tensor
     seen: Tensor
     growth: Tensor | None
 
     def flat(self) -> tuple[Tensor, ...]:
         """Return all but the displacements as tensors in a row; see `of_flat`."""
-        rest = (self.drift, self.error, self.exceeded, self.newest, self.seen)
+        rest = (self.drift, self.error, self.exceeded, self.typical, self.trust, self.newest, self.seen)
         growth = () if self.growth is None else (self.growth,)
         return (*self.bands, *self.change, *self.parameters, *self.shaped, *rest, *growth)
 
@@ -111,9 +113,9 @@ class Prepared:
         """Return what `flat` was called on, with no displacements."""
         bands, change, parameters = (list(flat[at : at + LEVELS]) for at in (0, LEVELS, 2 * LEVELS))
         shaped, rest = list(flat[3 * LEVELS : 4 * LEVELS - FRESH]), flat[4 * LEVELS - FRESH :]
-        drift, error, exceeded, newest, seen = rest[:5]
-        growth = rest[5] if len(rest) > 5 else None
-        return cls(bands, change, shaped, parameters, [], drift, error, exceeded, newest, seen, growth)
+        drift, error, exceeded, typical, trust, newest, seen = rest[:7]
+        growth = rest[7] if len(rest) > 7 else None
+        return cls(bands, change, shaped, parameters, [], drift, error, exceeded, typical, trust, newest, seen, growth)
 
 
 class Cascade(nn.Module):
@@ -152,8 +154,9 @@ class Cascade(nn.Module):
             F.pad(torch.tensor([[0.3, 0.1], [0.4, 0.0], [0.5, 0.0], [0.7, 0.1], [0.9, 0.1], [1.0, 0.2]]), (0, 1))
         )
         self.borrow = nn.Parameter(torch.full((LEVELS,), -2.0))
-        self.wander = nn.Parameter(torch.tensor([-0.2, 0.0, 0.4, 0.7, 0.0]))
-        self.context = Context(width, KINDS * LEVELS * TERMS + (TERMS if residual else 0)) if width else None
+        self.wander = nn.Parameter(torch.tensor([-0.2, -0.1, 0.3, 0.6, 3.3]))
+        self.trust = nn.Parameter(torch.tensor([3.0, -1.0, 0.0]))
+        self.context = Context(width, KINDS * LEVELS * TERMS + TERMS + (TERMS if residual else 0)) if width else None
         self.usual = nn.Parameter(torch.tensor([-0.1, -0.8, -1.5, -2.5, -3.3, -5.0]))
         self.heed = nn.Parameter(torch.full((LEVELS,), 0.2))
         haar = torch.tensor([[[[1.0, -1.0], [1.0, -1.0]]], [[[1.0, 1.0], [-1.0, -1.0]]]]) / 2
@@ -166,8 +169,10 @@ class Cascade(nn.Module):
 
     # ---- what no lead changes -------------------------------------------------------------------------------------
 
-    def prepare(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor) -> Prepared:
-        """Decompose, measure and read the parameters; `noise` (B, M, 1, H/4, W/4).
+    def prepare(
+        self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor, pixel: Tensor | None = None
+    ) -> Prepared:
+        """Decompose, measure and read the parameters; `noise` (B, M, 1, H/4, W/4), `pixel` in km, 1 where None.
 
         Bands and how they changed are differences of what is nearly alike, so they are taken in FP32 and kept in the
         weights' type: in halves the measure of the coarsest band was off by 2 %.
@@ -183,9 +188,12 @@ class Cascade(nn.Module):
         bands, change = ([band.to(kind) for band in part] for part in (bands, change))
         newest, seen = newest.to(kind), seen.to(kind)
         adjust = self.context([frame.to(kind) for frame in aligned]) if self.context is not None else None
-        growth = None
-        if self.residual and adjust is not None:
-            growth = GROWTH * _resize(adjust[:, -TERMS:], newest)
+        growth, trust = None, self.trust[None, :, None, None].expand(stack.shape[0], -1, -1, -1)
+        if adjust is not None:
+            start = KINDS * LEVELS * TERMS
+            trust = trust + adjust[:, start : start + TERMS]
+            growth = GROWTH * _resize(adjust[:, -TERMS:], newest) if self.residual else None
+        exceeded = self.matching.exceeded(newest, seen)
         eddies = self.noise_bands(noise[:, :, 0])
         shaped = [a * n for a, n in zip(self._scales(bands), eddies, strict=True)]
         return Prepared(
@@ -195,8 +203,10 @@ class Cascade(nn.Module):
             self._coefficients(bands, adjust, events),
             displacements,
             self.drift(noise[:, :, 0]),
-            self.error(motion, newest, unusual[FRESH]),
-            self.matching.exceeded(newest, seen),
+            self.error(motion, newest, unusual[FRESH], pixel),
+            exceeded,
+            self.matching.typical(exceeded, self.members, DRY).to(kind),
+            trust,
             newest,
             seen,
             growth,
@@ -246,19 +256,25 @@ class Cascade(nn.Module):
         x, y = self.compass[:, 0], self.compass[:, 1]
         return torch.stack((cosine * x - sine * y, sine * x + cosine * y), -1)
 
-    def error(self, motion: Tensor, newest: Tensor, unusual: Tensor) -> Tensor:
-        """Return the size of the errors of motion after one step, in pixels, (B, 1, 1).
+    def error(self, motion: Tensor, newest: Tensor, unusual: Tensor, pixel: Tensor | None) -> Tensor:
+        """Return the sizes of the errors of motion in pixels, (B, 2, 1): after one step, and what two hours add.
 
-        Less is known where motion differs from place to place, weighed by where rain falls, and where rain has changed
-        more than is usual. On the events that the model was fitted on the best size lay between .5 and 2 times what
-        was one size for all, and these two explain nine tenths of its variance (logarithms, nine groups of cases).
+        Of the start less is known where motion differs from place to place, weighed by where rain falls, and where rain
+        has changed more than is usual. On the events that the model was fitted on the best size lay between .5 and 2
+        times what was one size for all, and these two explain nine tenths of its variance (logarithms, nine groups of
+        cases). What two hours add is one length for all, in km: at 90 min the best size lay near 20 pixels of 1 km and
+        10 of 2 km, whatever it was at the start.
         """
         wet = F.avg_pool2d((newest.float() > 0).float(), 4)
         share = wet.mean((2, 3), keepdim=True) + 1e-4
         swing = motion - (motion * wet).mean((2, 3), keepdim=True) / share
         spread = ((swing * swing).sum(1, keepdim=True) * wet).mean((2, 3), keepdim=True) / share
         wander = self.wander.float()
-        return torch.exp(wander[0] + wander[2] * 0.5 * torch.log(spread + 0.01) + wander[3] * unusual)[:, :, 0]
+        near = torch.exp(wander[0] + wander[2] * 0.5 * torch.log(spread + 0.01) + wander[3] * unusual)
+        far = torch.exp(wander[4]).expand_as(near)
+        if pixel is not None:
+            far = far / pixel.float().mean((2, 3), keepdim=True)
+        return torch.cat((near, far), 1)[..., 0]
 
     # ---- parameters -----------------------------------------------------------------------------------------------
 
@@ -276,11 +292,11 @@ class Cascade(nn.Module):
         The measure is the log share of a band's variance that has changed, as if all earlier frames had been seen: of
         fewer the change is told less, and of older ones there is more of it. Without any it is 0.
         """
-        share = mask.mean((2, 3), keepdim=True)
-        heard = [w * share[:, -2 - i : FRAMES - 1 - i] / (share[:, -1:] + 1e-4) for i, w in enumerate(EARLIER)]
+        *earlier, newest = torch.split(mask.mean((2, 3), keepdim=True), 1, 1)
+        heard = [weight * seen / (newest + 1e-4) for weight, seen in zip(EARLIER, earlier[::-1], strict=True)]
         total = sum(heard, torch.zeros(())).clamp(1e-4, 1.0)
-        age = sum((part * (i + 1) for i, part in enumerate(heard)), torch.zeros(())) / total
-        usual_age = sum(w * (i + 1) for i, w in enumerate(EARLIER))
+        age = sum((part * back for back, part in enumerate(heard, 1)), torch.zeros(())) / total
+        usual_age = sum(weight * back for back, weight in enumerate(EARLIER, 1))
         lacking = 2 * torch.log(total) + torch.log(age / usual_age + 1e-4)
         known = (total > 0.01).float()
         found = []
@@ -322,7 +338,18 @@ class Cascade(nn.Module):
         whole = self.matching.apply(whole, self.matching.positions(whole, seen, exceeded))
         if ready.growth is not None:
             whole = whole + self.along(each(ready.growth), each.time)
-        return couple(self._carry(whole, each), each.time)
+        told = couple(self._carry(whole, each), each.time)
+        return Coupled(self._trusted(told.ordered, ready, each), told.before)
+
+    def _trusted(self, ordered: Tensor, ready: Prepared, each: "Leads") -> Tensor:
+        """Return ascending members (N, M, H, W), drawn a little to what is typical: far out all are too sure.
+
+        A tenth of it lowered the CRPS at 90 and 120 min by 1.6 to 3.3 % on every event that reaches so far and that the
+        model was fitted on, and by .6 % on others, before any fit.
+        """
+        trust = double(torch.sigmoid(self.along(each(ready.trust), each.time)), ordered)
+        typical = each(ready.typical)
+        return typical + trust * (ordered - typical)
 
     def _memory(self, each: "Leads", ready: Prepared, index: int) -> Tensor:
         return torch.exp(-torch.exp(self.along(each(ready.parameters[index][:, :TERMS]), each.time)))
@@ -358,7 +385,9 @@ class Cascade(nn.Module):
         full = F.interpolate(paths, size=(height, width), mode="bilinear", align_corners=False)
         time, steps = (torch.stack([per[lead] for lead in leads]) for per in (self.logs, self.lead_steps))
         wander, steps = self.wander.float(), steps[:, None, None]
-        size = ready.error[:, None] * steps ** torch.sigmoid(wander[1] + 2) + torch.exp(wander[4]) * (steps / 24) ** 2
+        near, far = torch.split(ready.error[:, None], 1, 2)
+        near, far = near * steps ** torch.sigmoid(wander[1] + 2), far * (steps / 24) ** 2
+        size = torch.sqrt(near * near + far * far)
         drift = (ready.drift[:, None] * size).flatten(0, 1)
         shift = torch.stack((drift[..., 0] * (2.0 / width), drift[..., 1] * (2.0 / height)), -1)[..., None, None]
         positions = base_grid(height, width, full) + full

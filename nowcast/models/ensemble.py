@@ -38,7 +38,7 @@ def rate_to_model(rate: Tensor) -> Tensor:
 
 
 class Ensemble(nn.Module):
-    """`(stack, mask, motion, noise)` → products in the order of `spec`, then coverage, each (B, K, H, W).
+    """`(stack, mask, motion, noise, pixel)` → products in the order of `spec`, then coverage, each (B, K, H, W).
 
     Parameters
     ----------
@@ -52,11 +52,13 @@ class Ensemble(nn.Module):
         super().__init__()
         self.cascade, self.shown = Cascade(members, leads, width), shown
         products = RATE_PRODUCTS + PROBABILITY_PRODUCTS + member_products(shown)
-        self.spec = ModelSpec(name, products, leads=leads, noise=self.cascade.noise)
+        self.spec = ModelSpec(name, products, leads=leads, noise=self.cascade.noise, pixel=True)
 
-    def forward(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        """Return the products and the coverage."""
-        ready = self.cascade.prepare(stack, mask, motion, noise)
+    def forward(
+        self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor, pixel: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Return the products and the coverage; without `pixel` one is 1 km."""
+        ready = self.cascade.prepare(stack, mask, motion, noise, pixel)
         return self.at(self.cascade.each(range(self.spec.leads), ready), ready)
 
     def at(self, each: Leads, ready: Prepared) -> tuple[Tensor, ...]:
@@ -89,9 +91,11 @@ class Ensemble(nn.Module):
         return found
 
     @torch.no_grad()
-    def members(self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor) -> Tensor:
+    def members(
+        self, stack: Tensor, mask: Tensor, motion: Tensor, noise: Tensor, pixel: Tensor | None = None
+    ) -> Tensor:
         """Return the members in model space, (B, M, K, H, W)."""
-        ready = self.cascade.prepare(stack, mask, motion, noise)
+        ready = self.cascade.prepare(stack, mask, motion, noise, pixel)
         return torch.stack([latent_to_model(self.cascade.member_levels(ready, k)) for k in range(self.spec.leads)], 2)
 
 

@@ -43,6 +43,17 @@ class Matching(nn.Module):
         above = (level[:, None] >= self.knots[None, :, None, None, None]).float() * weight[:, None]
         return above.mean((2, 3, 4)) / (weight.mean((1, 2, 3)) + 1e-6)[:, None]
 
+    def typical(self, share: Tensor, members: int, dry: float) -> Tensor:
+        """Return the quantiles (B, M, 1, 1), ascending, of the distribution whose knots are exceeded by `share` (B, J).
+
+        It is what M members say who know nothing of the place. `dry` passes to rain over the step between two of them.
+        """
+        above = 1 - (torch.arange(members, device=share.device) + 0.5) / members
+        over = share[:, :, None] - above
+        passed = (over[:, :-1] / (share.diff(dim=1).neg()[..., None] + 1e-7)).clamp(0, 1)
+        rain = (passed * self.knots.diff()[:, None]).sum(1) - dry * (over[:, 0] * members).clamp(0, 1)
+        return (dry + rain)[..., None, None]
+
     def positions(self, members: Tensor, seen: Tensor, share: Tensor) -> Tensor:
         """Return the level (B, J) that the members (B, M, H, W) exceed as often as `share` (B, J) says.
 

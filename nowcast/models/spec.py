@@ -7,6 +7,7 @@ stack     (B, T, H, W)            rain in model space (`nowcast.space`), oldest 
 mask      (B, T, H, W)            1 where seen, 0 where not (a whole frame of 0 where one is missing)
 motion    (B, 2, H/4, W/4)        (dx, dy) in full-resolution pixels per 5 min: x to the east, y to the south
 noise     (B, M, C, H/d, W/d)     standard normal, only for ensemble models (`ModelSpec.noise`)
+pixel     (B, 1, H/32, W/32)      size of a pixel in km, only for models that ask for it (`ModelSpec.pixel`)
 product   (B, K, H, W)            rates in model space, probabilities 0 … 1; lead k is (k + 1) · 5 min
 coverage  (B, K, H, W)            share (0 … 1) of each pixel that was seen where its air came from
 ========  ======================  =============================================================================
@@ -37,6 +38,11 @@ def member_products(count: int) -> tuple[str, ...]:
 def shown_members(products: Iterable[str]) -> int:
     """Return how many of the products are members."""
     return sum(product.startswith("rain_member_") for product in products)
+
+
+def pixel_sizes(kilometres: float, height: int, width: int, batch: int = 1) -> NDArray[np.float32]:
+    """Return the input `pixel` of a grid whose pixels have one size."""
+    return np.full((batch, 1, height // MULTIPLE, width // MULTIPLE), kilometres, np.float32)
 
 
 def is_rate(product: str) -> bool:
@@ -73,6 +79,8 @@ class ModelSpec:
         Names of the outputs, in the order of the graph; `coverage` follows them as the last.
     noise
         None for a deterministic model: its `rain_mean` is the rate itself.
+    pixel
+        Whether it is told the size of a pixel.
     """
 
     name: str
@@ -80,6 +88,7 @@ class ModelSpec:
     frames: int = FRAMES
     leads: int = LEADS
     noise: NoiseSpec | None = None
+    pixel: bool = False
 
     @property
     def members(self) -> int:
@@ -89,7 +98,7 @@ class ModelSpec:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs, in the order of the graph."""
-        return ("stack", "mask", "motion", "noise") if self.noise else ("stack", "mask", "motion")
+        return "stack", "mask", "motion", *(["noise"] if self.noise else []), *(["pixel"] if self.pixel else [])
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -104,7 +113,9 @@ class ModelSpec:
     def from_json(cls, data: dict[str, Any]) -> "ModelSpec":
         """Return the spec that `to_json` gave."""
         noise = NoiseSpec(**data["noise"]) if data.get("noise") else None
-        return cls(data["name"], tuple(data["products"]), data["frames"], data["leads"], noise)
+        return cls(
+            data["name"], tuple(data["products"]), data["frames"], data["leads"], noise, data.get("pixel", False)
+        )
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,7 @@ class Inputs:
     mask: NDArray[np.float32]
     motion: NDArray[np.float32]
     noise: NDArray[np.float32] | None = None
+    pixel: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         batch, _, height, width = self.stack.shape
@@ -124,11 +136,14 @@ class Inputs:
             raise ValueError(f"mask {self.mask.shape} must be shaped like the stack {self.stack.shape}")
         if self.motion.shape != (batch, 2, height // 4, width // 4):
             raise ValueError(f"motion must be {(batch, 2, height // 4, width // 4)}, got {self.motion.shape}")
+        if self.pixel is not None and not (self.pixel > 0).all():
+            raise ValueError(f"the size of a pixel must be > 0 km, got {self.pixel.min()}")
 
     def named(self) -> dict[str, NDArray[np.float32]]:
         """Return the arrays by input name, in the order of the graph."""
+        rest = {"noise": self.noise, "pixel": self.pixel}
         arrays = {"stack": self.stack, "mask": self.mask, "motion": self.motion}
-        return arrays if self.noise is None else {**arrays, "noise": self.noise}
+        return arrays | {name: values for name, values in rest.items() if values is not None}
 
 
 Outputs = dict[str, NDArray[np.float32]]

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nowcast.frame import grid_of
 from nowcast.models.spec import FRAMES, LEADS
 from nowcast.motion import motion as motion_of
 from nowcast.space import to_model
@@ -28,12 +29,13 @@ STEP = 5
 
 @dataclass(frozen=True)
 class Sequence:
-    """One event: codes (T, H, W), minutes of each frame, motion at 1/8 of the resolution per base frame."""
+    """One event: codes (T, H, W), minutes of each frame, motion at 1/8 of the resolution per base frame, km a pixel."""
 
     name: str
     codes: NDArray[np.uint8]
     minutes: NDArray[np.int64]
     motions: dict[int, NDArray[np.float32]]
+    pixel: float = 1.0
 
     @cached_property
     def rain(self) -> float:
@@ -51,7 +53,7 @@ class Sequence:
 class Batch:
     """B samples: stack, mask (B, 4, H, W), motion (B, 2, H/4, W/4), truth (B, K, H, W) mm/h, NaN where unknown.
 
-    `rain` (B,) is the mean of the event that each is of, in mm/h.
+    `rain` (B,) is the mean of the event that each is of, in mm/h; `pixel` (B, 1, 1, 1) the size of its pixels in km.
     """
 
     stack: Tensor
@@ -59,6 +61,7 @@ class Batch:
     motion: Tensor
     truth: Tensor
     rain: Tensor
+    pixel: Tensor
 
 
 def decode(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -73,15 +76,16 @@ def encode(rate: NDArray[np.floating]) -> NDArray[np.uint8]:
     return np.where(np.isnan(rate), MISSING, np.where(np.nan_to_num(rate) < 0.1, 0, wet)).astype(np.uint8)
 
 
-def read_npz(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return codes and minutes since the first frame of an npz sequence."""
+def read_npz(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], float]:
+    """Return codes, minutes since the first frame and km a pixel (1 where not told) of an npz sequence."""
     with np.load(path) as data:
         times = data["times"].astype("datetime64[s]")
-        return data["frames"], ((times - times[0]).astype(np.int64) // 60)
+        pixel = float(data["pixel_km"]) if "pixel_km" in data else 1.0
+        return data["frames"], ((times - times[0]).astype(np.int64) // 60), pixel
 
 
-def read_archive(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return codes and minutes of `rain_rate` (time, y, x) in a Zarr or NetCDF archive.
+def read_archive(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64], float]:
+    """Return codes, minutes and km a pixel (1 without `crs`) of `rain_rate` (time, y, x) in a Zarr or NetCDF archive.
 
     Of a day that the cycle archived (`nowcast.archive`) only the times that have a frame; there may be none.
     """
@@ -92,7 +96,9 @@ def read_archive(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         if "digest" in archive:
             archive = archive.isel(time=np.flatnonzero(archive["digest"].values.any(axis=1)))  # noqa: PLW2901
         times = archive["time"].values.astype("datetime64[s]")
-        return encode(archive["rain_rate"].values), ((times - times[:1]).astype(np.int64) // 60)
+        minutes = (times - times[:1]).astype(np.int64) // 60
+        pixel = grid_of(archive).pixel_km if "crs" in archive else 1.0
+        return encode(archive["rain_rate"].values), minutes, pixel
 
 
 def read(path: Path, cache: Path | None = None) -> Sequence:
@@ -103,7 +109,7 @@ def read(path: Path, cache: Path | None = None) -> Sequence:
     cache
         Where motion is kept between runs.
     """
-    codes, minutes = read_npz(path) if path.suffix == ".npz" else read_archive(path)
+    codes, minutes, pixel = read_npz(path) if path.suffix == ".npz" else read_archive(path)
     height, width = (s // 32 * 32 for s in codes.shape[1:])
     codes = np.ascontiguousarray(codes[:, :height, :width])
     kept = cache / f"motion_{path.stem}.npz" if cache else None
@@ -114,7 +120,7 @@ def read(path: Path, cache: Path | None = None) -> Sequence:
         motions = dict(_motions(codes, minutes))
         if kept is not None and motions:
             np.savez_compressed(kept, base=list(motions), motion=np.stack(list(motions.values())).astype(np.float16))
-    return Sequence(path.stem, codes, minutes, motions)
+    return Sequence(path.stem, codes, minutes, motions, pixel)
 
 
 def _motions(codes: NDArray[np.uint8], minutes: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -217,7 +223,7 @@ class Sampler:
             if (sample != MISSING).mean() > 0.3 and ((sample > 0) & (sample < MISSING)).mean() > 0.01:
                 break
         eighth = sequence.motions[base][:, y // 8 : (y + self.size) // 8, x // 8 : (x + self.size) // 8]
-        return self._vary(self._cut(which, base, y, x), eighth, sequence.rain)
+        return self._vary(self._cut(which, base, y, x), eighth, sequence)
 
     def _window(self, which: int, index: int | None, y: int, x: int) -> Tensor:
         """Return codes (size, size) of a frame; `MISSING` outside it and where there is none."""
@@ -248,7 +254,7 @@ class Sampler:
         ]
         return Cut(torch.stack(frames), torch.stack(leads), speed, stride)
 
-    def _vary(self, cut: Cut, eighth: NDArray[np.float32], rain: float) -> Batch:
+    def _vary(self, cut: Cut, eighth: NDArray[np.float32], of: Sequence) -> Batch:
         flow = F.interpolate(torch.from_numpy(eighth)[None].to(self.device), scale_factor=2.0, mode="bilinear")
         flow = flow * cut.stride - torch.tensor(cut.speed[::-1], device=self.device)[None, :, None, None]
         frames, leads = cut.frames.long(), cut.leads.long()
@@ -258,9 +264,11 @@ class Sampler:
             stack[first:last], mask[first:last] = 0, 0
         decibel = float(self.rng.uniform(-1, 1)) * self.augment.intensity_db
         stack, truth = self._louder(stack, truth, decibel)
-        mean = torch.full((1,), rain * 10 ** (decibel / 10), device=self.device)
-        parts = [stack[None], mask[None], flow, truth[None], mean]
-        return Batch(*(self._turn(parts, *self.rng.random(3)) if self.augment.flip else parts))
+        mean = torch.full((1,), of.rain * 10 ** (decibel / 10), device=self.device)
+        pixel = torch.full((1, 1, 1, 1), of.pixel, device=self.device)
+        parts = [stack[None], mask[None], flow, truth[None]]
+        seen, known, flow, then = self._turn(parts, *self.rng.random(3)) if self.augment.flip else parts
+        return Batch(seen, known, flow, then, mean, pixel)
 
     @staticmethod
     def _louder(stack: Tensor, truth: Tensor, decibel: float) -> tuple[Tensor, Tensor]:
@@ -273,7 +281,7 @@ class Sampler:
 
     @staticmethod
     def _turn(parts: list[Tensor], mirror: float, flip: float, transpose: float) -> list[Tensor]:
-        stack, mask, flow, truth, mean = parts
+        stack, mask, flow, truth = parts
         sign = torch.tensor([-1.0 if mirror < 0.5 else 1.0, -1.0 if flip < 0.5 else 1.0], device=flow.device)[
             None, :, None, None
         ]
@@ -282,4 +290,4 @@ class Sampler:
         if transpose < 0.5:
             turned = [t.transpose(-1, -2) for t in turned]
             turned[2] = turned[2].flip(1)
-        return [*(t.contiguous() for t in turned), mean]
+        return [t.contiguous() for t in turned]

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from nowcast.errors import ConfigError
 from nowcast.models.cascade import DRY, Cascade, latent_to_rate
-from nowcast.models.pyramid import Halve
 from nowcast.train.data import Augment, Batch, Sampler, Sequence, read
 from nowcast.train.losses import ALPHA, loss_of_lead, spectrum_gap
 
@@ -67,8 +66,8 @@ class TrainConfig:
     leads: int = 3
     table_rate: float = 2e-2
     network_rate: float = 1.5e-3
-    spectrum: float = 0.1
-    spectrum_bands: int = 6
+    spectrum: float = 1.0
+    spectrum_bands: int = 5
     far: float = 0.3
     fair: float = ALPHA
     relative: bool = False
@@ -98,7 +97,6 @@ class Trainer:
         self.model = Cascade(config.members, width=config.width, residual=config.residual).to(self.device)
         if config.start:
             take(self.model, load_file(config.start), config.start)
-        self.halve = Halve().to(self.device)
         self.noise = torch.Generator(device=self.device).manual_seed(config.seed)
         self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=0.0)
         self.averaged = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -145,7 +143,7 @@ class Trainer:
         count, _, height, width = batch.stack.shape
         noise = torch.randn(count, *self.model.noise.shape(height, width), generator=self.noise, device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed):
-            ready = self.model.prepare(batch.stack, batch.mask, batch.motion, noise)
+            ready = self.model.prepare(batch.stack, batch.mask, batch.motion, noise, batch.pixel)
         found = {"crps": torch.zeros((), device=self.device), "spectrum": torch.zeros((), device=self.device)}
         rng, bands = self.sampler.rng, self.config.spectrum_bands
         chosen: list[int] = []
@@ -158,7 +156,8 @@ class Trainer:
             scale = 0.1 + (torch.nan_to_num(truth).mean((1, 2)) if self.config.relative else batch.rain)
             score = loss_of_lead(latent_to_rate(level), truth, scale, self.config.fair)
             found["crps"] = found["crps"] + score / len(chosen)
-            gap = spectrum_gap(*_comparable(level, truth), self.halve, bands)
+            told, was = _comparable(level, truth)
+            gap = spectrum_gap(told[:, ::3], was, bands)
             found["spectrum"] = found["spectrum"] + gap / len(chosen)
         return found
 

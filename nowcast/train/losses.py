@@ -4,13 +4,17 @@ Lang et al. (2024), "AIFS-CRPS", for the almost fair form: fair in the number of
 which members may run away in pairs. Pixels and leads that were not seen never count.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nowcast.models.pyramid import Halve
-
 ALPHA = 0.95
+TOLERATED = 1.5
+"""Ratio of band power, told to seen or the other way, that costs nothing."""
+FAINT = 1e-4
+"""Variance of a band, in latent levels, below which ratios mean nothing."""
 POOLS = ((1, 1.0), (4, 0.5), (16, 0.25))
 """(side of the boxes in pixels, weight)."""
 
@@ -55,17 +59,26 @@ def loss_of_lead(members: Tensor, truth: Tensor, scale: Tensor, alpha: float = A
     return total
 
 
-def spectrum_gap(members: Tensor, truth: Tensor, halve: Halve, bands: int = 4) -> Tensor:
-    """Return the mean squared log ratio of band power, members against truth; fields (B, M or 1, H, W)."""
-    gap = members.new_zeros(())
-    for _ in range(bands):
-        smooth_m, smooth_t = halve(members), halve(truth)
-        told, was = _power(members, smooth_m).mean(1), _power(truth, smooth_t).mean(1)
-        gap = gap + (torch.log((told + 1e-3) / (was + 1e-3)) ** 2).mean() / bands
-        members, truth = smooth_m, smooth_t
-    return gap
+def spectrum_gap(members: Tensor, truth: Tensor, bands: int = 5) -> Tensor:
+    """Return how far band power is off beyond `TOLERATED`, as mean squared logarithm; fields (B, M or 1, H, W).
+
+    Members that carry sharp rain about cost no CRPS: it took their power at far leads to 10 times what was seen. Pulled
+    all the way to 1, the CRPS was 5 to 10 % worse. By Fourier as the benchmark has it: of differences from a halved
+    field, which lies half a pixel off, the slopes of coarser rain were most, and hid what the fine bands did.
+    """
+    told, was = (band_variance(field, bands).mean(1) for field in (members, truth))
+    off = torch.log((told + FAINT) / (was + FAINT)).abs() - math.log(TOLERATED)
+    return (F.relu(off) ** 2).mean()
 
 
-def _power(field: Tensor, smooth: Tensor) -> Tensor:
-    """Return the mean square of what the halved field lacks, (B, M)."""
-    return ((field - F.interpolate(smooth, scale_factor=2.0, mode="bilinear")) ** 2).mean((-1, -2))
+def band_variance(field: Tensor, bands: int) -> Tensor:
+    """Return the variance (..., bands) of (..., H, W) in bands of 2 to 4 pixels, 4 to 8, …, under a Hann window."""
+    height, width = field.shape[-2:]
+    rows, columns = (torch.hann_window(n, periodic=False, device=field.device) for n in (height, width))
+    window = rows[:, None] * columns
+    centred = field - field.mean((-2, -1), keepdim=True)
+    power = torch.fft.fft2(centred * window).abs() ** 2 / (window.square().sum() * height * width)
+    ways = (torch.fft.fftfreq(n, device=field.device) for n in (height, width))
+    octave = torch.log2(torch.hypot(*torch.meshgrid(*ways, indexing="ij")).clamp(min=1e-9)).neg().ceil()
+    inside = torch.stack([octave == 2 + band for band in range(bands)]).to(power.dtype)
+    return power.flatten(-2) @ inside.flatten(1).T

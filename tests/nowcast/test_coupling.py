@@ -43,12 +43,12 @@ def test_the_same_distribution_everywhere_is_left_as_it_is():
 
 
 def test_neighbours_are_heard_the_more_the_later():
-    """One pixel of rain in all members: kept at 5 min but for a fifth, two means of 3 × 3 spread it from an hour on."""
-    spot = torch.zeros(1, 3, 9, 9)
-    spot[..., 4, 4] = 1.0
+    """One pixel of rain in all members: kept at 5 min but for a fifth, four means of 3 × 3 spread it at two hours."""
+    spot = torch.zeros(1, 3, 13, 13)
+    spot[..., 6, 6] = 1.0
     told = [couple(spot, at(minutes)).ordered[0, 1] for minutes in (5, 30, 60, 120)]
-    assert [float(field[4, 4]) for field in told] == pytest.approx([0.790, 1 / 9, 1 / 9, 1 / 9], abs=0.002)
-    assert [float(field[4, 6]) for field in told] == pytest.approx([0.0005, 1 / 54, 1 / 27, 1 / 27], abs=0.0005)
+    assert [float(field[6, 6]) for field in told] == pytest.approx([0.787, 0.107, 0.084, (19 / 81) ** 2], abs=0.001)
+    assert [float(field[6, 8]) for field in told] == pytest.approx([0.0006, 0.021, 0.032, 190 / 81**2], abs=0.0005)
     assert float(told[-1].sum()) == pytest.approx(1)
 
 

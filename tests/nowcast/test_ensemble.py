@@ -173,19 +173,42 @@ def test_noise_turns_the_errors_of_motion_and_leaves_their_size():
         Cascade(2)
 
 
-def test_errors_of_motion_are_large_where_motion_differs_and_rain_has_changed():
-    cascade = Cascade(8)
+def test_errors_of_motion_are_large_where_motion_differs_and_rain_has_changed_and_far_ones_are_in_km():
+    cascade, first = Cascade(8), lambda sizes: float(sizes[0, 0])
+    with torch.no_grad():
+        cascade.wander[2] = 0.4
     where = torch.zeros(1, 1, 256, 256)
     where[..., :128] = 1
     shear = still(256)
     shear[:, :, ::2, 32:] = 2
     none, more = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
     with torch.no_grad():
-        calm = float(cascade.error(shear, where, none))
-        assert calm == float(cascade.error(still(256), where, none))  # where no rain falls, motion says nothing
-        assert float(cascade.error(shear, 1 - where, none)) > 2 * calm
-        assert float(cascade.error(shear, where, more)) > 1.5 * calm
-        assert float(cascade.error(shear, where * 0, none)) == pytest.approx(calm, rel=0.01)  # no rain at all
+        calm, far = cascade.error(shear, where, none, None).flatten().tolist()
+        assert calm == first(cascade.error(still(256), where, none, None))  # where no rain falls, motion says nothing
+        assert first(cascade.error(shear, 1 - where, none, None)) > 2 * calm
+        assert first(cascade.error(shear, where, more, None)) > 1.5 * calm
+        assert first(cascade.error(shear, where * 0, none, None)) == pytest.approx(calm, rel=0.01)  # no rain at all
+        two = torch.full((1, 1, 8, 8), 2.0)
+        assert cascade.error(shear, where, none, two).flatten().tolist() == pytest.approx([calm, far / 2])
+
+
+def test_a_typical_distribution_is_that_of_the_newest_frame():
+    """Quantiles of rain on 30 % of the pixels, of levels even between 0 and 2, read off the shares over the knots."""
+    level = torch.where(torch.rand(1, 1, 512, 512) < 0.3, 2 * torch.rand(1, 1, 512, 512), DRY)
+    matching = Matching()
+    told = matching.typical(matching.exceeded(level, torch.ones_like(level)), 20, DRY).flatten()
+    assert told[:13].tolist() == [pytest.approx(DRY)] * 13
+    assert told[15:].tolist() == pytest.approx([2 * (0.3 - 1 + (k + 0.5) / 20) / 0.3 for k in range(15, 20)], abs=0.08)
+    assert bool((told.diff() >= 0).all())
+
+
+def test_a_model_that_trusts_itself_in_nothing_tells_the_typical_distribution_everywhere():
+    cascade, stack = Cascade(8).eval(), rain(2)
+    with torch.no_grad():
+        cascade.trust[:] = torch.tensor([-20.0, 0.0, 0.0])
+        ready = cascade.prepare(stack, torch.ones_like(stack), still(), torch.randn(1, 8, 1, 32, 32))
+        told = cascade.levels_at(ready, cascade.each([23], ready))
+    assert torch.allclose(told.ordered, ready.typical.expand_as(told.ordered), atol=1e-4)
 
 
 @pytest.mark.parametrize("lost", [[0], [0, 1], [1, 2]])
@@ -296,7 +319,7 @@ def test_exported_graph_is_the_model():
     model = Ensemble("edge", members=4, width=0, leads=1)
     model.cascade.load_state_dict(create("edge").cascade.state_dict())
     model.eval()
-    example = (rain(), torch.ones(1, 4, SIZE, SIZE), still(), noise(model))
+    example = (rain(), torch.ones(1, 4, SIZE, SIZE), still(), noise(model), torch.ones(1, 1, SIZE // 32, SIZE // 32))
     example = tuple(torch.cat((e, e)) for e in example)
     dynamic = tuple({0: Dim.AUTO, e.ndim - 2: Dim.AUTO, e.ndim - 1: Dim.AUTO} for e in example)
     import warnings
@@ -311,7 +334,8 @@ def test_exported_graph_is_the_model():
     hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 2}
     compiled = core.compile_model(core.read_model(program.model_proto.SerializeToString()), "CPU", hints)
     stack = rain(7, 192)
-    inputs = (stack, torch.ones_like(stack), still(192) + 1.5, noise(model, 192))
+    pixel = torch.full((1, 1, 6, 6), 0.5)
+    inputs = (stack, torch.ones_like(stack), still(192) + 1.5, noise(model, 192), pixel)
     with torch.no_grad():
         reference = model(*inputs)
     for index, name in enumerate(model.spec.outputs):

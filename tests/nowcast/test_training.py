@@ -1,6 +1,7 @@
 """Training: it learns, it goes on where it stopped, and what was not seen never counts."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -9,10 +10,9 @@ from safetensors.torch import save_file
 
 from nowcast.errors import ConfigError
 from nowcast.models.cascade import Cascade
-from nowcast.models.pyramid import Halve
 from nowcast.train.data import MISSING, Augment, Sampler, Sequence, decode, encode, read
 from nowcast.train.loop import TrainConfig, Trainer, chances, train
-from nowcast.train.losses import almost_fair_crps, loss_of_lead, spectrum_gap
+from nowcast.train.losses import TOLERATED, almost_fair_crps, loss_of_lead, spectrum_gap
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,23 @@ def test_far_mixes_the_chance_of_leads_with_an_even_one():
 def test_more_bands_count_longer_waves():
     noise = torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
     wave = torch.sin(torch.arange(256.0) * (2 * torch.pi / 96)).expand(1, 1, 256, 256)
-    few, more = (float(spectrum_gap(noise, noise + wave, Halve(), bands)) for bands in (4, 6))
-    assert more > 2 * few
+    few, more = (float(spectrum_gap(noise, noise + wave, bands)) for bands in (4, 6))
+    assert few == 0
+    assert more > 0.1
+
+
+def test_members_with_a_quarter_or_four_times_the_power_are_told_so_and_little_is_tolerated():
+    noise = torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+    assert float(spectrum_gap(1.2 * noise, noise)) == 0
+    for factor in (0.5, 2.0):
+        gap = float(spectrum_gap(factor * noise, noise))
+        assert gap == pytest.approx(math.log(4 / TOLERATED) ** 2, rel=0.1)
+
+
+def test_fine_power_is_seen_beside_strong_slopes_of_coarser_rain():
+    hill = 3 * torch.sin(torch.arange(256.0) * (2 * torch.pi / 200)).expand(1, 1, 256, 256)
+    noise = 0.1 * torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+    assert float(spectrum_gap(hill + 3 * noise, hill + noise)) > 1
 
 
 @pytest.mark.parametrize(("stride", "further"), [(0.0, {}), (0.5, {}), (0.0, {"spectrum_bands": 6, "far": 0.3})])
@@ -169,7 +184,6 @@ def test_turning_turns_motion_too(sequence):
         torch.ones(1, 1, 4, 4),
         torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1),
         torch.zeros(1, 1, 4, 4),
-        torch.ones(1),
     ]
     turned = sampler._turn(parts, 0.0, 1.0, 0.0)
     assert turned[2].flatten().tolist() == [2.0, -1.0]
