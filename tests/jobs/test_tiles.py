@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engines.ladder import Ladder, Served
+from engines.plan import shipped_plan
 from engines.runtimes import make_rungs
 from jobs import tiles
 from nowcast.grid import Grid
@@ -53,6 +54,28 @@ def test_an_engine_is_built_for_the_shape_that_serves(monkeypatch, members, side
     stack = RegionStack(values, values, region.grid.shape, margin, NOW, (-15, -10, -5, 0), (), 0)
     tiles.serve(Asked(), region, stack, values[:2, ::4, ::4], Noise("r", NOW, stack.values.shape[1:]), NOW)
     assert asked == {tiles.engine_shape(region, members)}
+
+
+@pytest.mark.parametrize("side", [512, 1024])
+def test_an_ensemble_is_told_the_size_of_the_regions_pixels(side):
+    made = []
+
+    class Told:
+        def crowd(self, model):
+            return 24
+
+        def serve(self, model, height, width, make, now):
+            made.extend(make(shipped_plan(name).spec) for name in ("standard", "advection"))
+            return Served({"rain_mean": np.zeros((1, 1, height, width), "f4")}, None, "none", "", {})
+
+    region = Region("r", "R", Grid("EPSG:3035", 4e6, 3e6, 2000, 2000, side, side), ("cf",), margin=0)
+    values = np.zeros((4, side, side), "f4")
+    stack = RegionStack(values, values, (side, side), 0, NOW, (-15, -10, -5, 0), (), 0)
+    tiles.serve(Told(), region, stack, values[:2, ::4, ::4], Noise("r", NOW, (side, side)), NOW)
+    for ensemble, deterministic in zip(made[::2], made[1::2], strict=True):
+        assert ensemble.pixel.shape == (1, 1, *(n // 32 for n in ensemble.stack.shape[2:]))
+        assert ensemble.pixel == pytest.approx(2.0, rel=0.02)
+        assert deterministic.pixel is None
 
 
 @pytest.mark.parametrize("members", [1, 8, 24])

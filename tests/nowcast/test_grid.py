@@ -38,3 +38,16 @@ def test_a_grid_survives_its_coordinates():
 def test_uneven_or_turned_axes_are_refused(x, y):
     with pytest.raises(ValueError, match="evenly spaced"):
         Grid.of("EPSG:2056", np.array(x, float), np.array(y, float))
+
+
+@pytest.mark.parametrize(
+    ("crs", "x", "y", "step", "kilometres"),
+    [
+        ("EPSG:3035", 4321000, 3210000, 2000, 2.0),  # equal area
+        ("EPSG:3857", 0, 8399737, 1000, 0.5),  # Mercator at 60° north
+        ("EPSG:4326", 5, 60, 0.01, 0.01 * 111.2 * 0.5**0.5),  # degrees there: half as wide as high
+        ("+proj=stere +lat_0=90 +lat_ts=60 +units=km", 0, -3200, 1, 1.0),  # km, at its true latitude
+    ],
+)
+def test_a_pixel_has_a_size_on_the_earth(crs, x, y, step, kilometres):
+    assert Grid(crs, x, y, step, step, 2, 2).pixel_km == pytest.approx(kilometres, rel=0.02)

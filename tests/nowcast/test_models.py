@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from nowcast.models.advection import Advection
-from nowcast.models.spec import Inputs
+from nowcast.models.registry import create
+from nowcast.models.spec import Inputs, ModelSpec, pixel_sizes
 
 
 def run(stack, mask, motion):
@@ -59,3 +60,18 @@ def test_unseen_pixels_do_not_dilute_their_neighbours():
 def test_shapes_that_are_not_multiples_of_32_are_refused(shape):
     with pytest.raises(ValueError, match="multiples of 32"):
         Inputs(np.zeros((1, 4, *shape), "f4"), np.zeros((1, 4, *shape), "f4"), np.zeros((1, 2, 8, 8), "f4"))
+
+
+def test_a_pixel_without_size_is_refused():
+    stack = np.zeros((1, 4, 64, 64), "f4")
+    with pytest.raises(ValueError, match="must be > 0 km, got 0"):
+        Inputs(stack, stack, np.zeros((1, 2, 16, 16), "f4"), None, pixel_sizes(0.0, 64, 64))
+
+
+def test_a_plan_of_before_is_not_told_the_size_of_a_pixel():
+    spec = create("edge").spec
+    told = spec.to_json()
+    assert ModelSpec.from_json(told) == spec
+    assert spec.inputs == ("stack", "mask", "motion", "noise", "pixel")
+    del told["pixel"]
+    assert ModelSpec.from_json(told).inputs == ("stack", "mask", "motion", "noise")
