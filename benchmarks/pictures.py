@@ -24,7 +24,7 @@ from api.palettes import NOT_SEEN, palette_for
 from benchmarks.cases import VALIDATION, Case
 from benchmarks.skill import inputs
 from nowcast.models.advection import sample
-from nowcast.models.cascade import latent_to_rate
+from nowcast.models.levels import latent_to_rate
 from nowcast.models.registry import create
 from nowcast.models.spec import COVERED_FROM
 from nowcast.tally import WAVELENGTHS

@@ -28,8 +28,8 @@ from safetensors.torch import load_file
 
 import nowcast
 from benchmarks.cases import PERMITTED, VALIDATION, Case, cases
-from nowcast.models.cascade import latent_to_rate
 from nowcast.models.ensemble import Ensemble, quantiles
+from nowcast.models.levels import latent_to_rate
 from nowcast.models.registry import create
 from nowcast.models.spec import pixel_sizes
 from nowcast.motion import motion

@@ -4,10 +4,9 @@ Bowler, Pierce and Seed (2006), QJRMS 132, 2127–2155, with three differences: 
 noise of a place has the amplitude that the rain has there, and every parameter is a fitted table plus what a small
 network reads from the last frames, all fitted under the score itself.
 
-Rain is a latent level here: 1 + log10(mm/h), so 0.1 mm/h is 0, 1 mm/h is 1, 100 mm/h is 3; dry is one level below 0.
+Rain is a latent level here (`nowcast.models.levels`).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,78 +14,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nowcast.errors import ConfigError
 from nowcast.models.advection import Trajectories, advect, base_grid, sample
 from nowcast.models.context import Context
 from nowcast.models.coupling import Coupled, couple
+from nowcast.models.levels import DRY, to_latent
 from nowcast.models.matching import Matching
 from nowcast.models.pyramid import LEVELS, Halve, Pyramid, double
 from nowcast.models.spec import FRAMES, LEADS, NoiseSpec
+from nowcast.models.spread import compass, reaches
 
-DRY = -0.2
-"""Latent level of dry: 0.06 mm/h."""
-HIGHEST = 3.7
-"""Latent level of the strongest rain, 500 mm/h."""
 FRESH = 2
 """The finest band that regains as noise what it loses: 8 to 16 pixels. Over four draws finer noise changed no score for
 the better, on events that the model was fitted on or not; without this band CRPS was up to 1.3 % higher."""
 TERMS, KINDS = 3, 4
 """Coefficients of each parameter: at half an hour, slope in log lead, what is added to the slope beyond half an hour;
 and parameters: memory, amplitude, growth, trend. With one slope a change of the far leads changed the first as much."""
-REACH = 400.0
-"""How far rain goes on beyond the border, in pixels: the mean over the members."""
 EARLIER = tuple(2.0**-back / (1 - 2.0 ** (1 - FRAMES)) for back in range(1, FRAMES))
 """How much each earlier frame counts for what was before, the nearest first; their sum is 1."""
 GROWTH = 0.15
 """Latent levels by which the residual can change a place, at a coefficient of 1."""
 
 
-def to_latent(values: Tensor) -> Tensor:
-    """Return latent levels of model-space values."""
-    return torch.where(values >= 0.0039, values * 3.81 - 0.015, torch.full_like(values, DRY))
-
-
-def latent_to_rate(level: Tensor) -> Tensor:
-    """Return mm/h of latent levels, 0 below 0.1 mm/h."""
-    rate = torch.exp((level.clamp(max=HIGHEST) - 1) * math.log(10))
-    return torch.where(level > 0, rate, torch.zeros_like(rate))
-
-
-def latent_to_model(level: Tensor) -> Tensor:
-    """Return model-space values of latent levels, 0 below 0.1 mm/h."""
-    values = ((level + 0.015) / 3.81).clamp(max=1)
-    return torch.where(level > 0, values, torch.zeros_like(values))
-
-
-def compass(members: int) -> Tensor:
-    """Return (M, 2) points that lie as a standard normal does, with mean 0 and unit covariance: a golden spiral.
-
-    Vogel (1979), Mathematical Biosciences 44, 179–189, with the radii of the normal. Errors of motion make most of the
-    spread, and 24 of them drawn at random fill the plane badly: with these the CRPS was 0.7 to 2.2 % lower.
-    """
-    if members < 3:
-        raise ConfigError(f"an ensemble needs three members at least, got {members}")
-    number = torch.arange(members) + 0.5
-    radius, angle = torch.sqrt(-2 * torch.log(1 - number / members)), number * (math.pi * (3 - math.sqrt(5)))
-    points = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), 1)
-    points = points - points.mean(0)
-    whiten = torch.linalg.cholesky(torch.linalg.inv(points.T @ points / members))
-    return points @ whiten
-
-
-def reaches(members: int) -> Tensor:
-    """Return (M,) pixels over which each member's rain fades beyond the border: exponential, mean `REACH`.
-
-    What flows in from there nobody has seen. Dry, as it was, it cost up to 15 % of the CRPS at far leads on the events
-    that the model was fitted on, and as the border is, in every member, up to 44 % of the CSI of heavy rain.
-    """
-    order = torch.remainder(torch.arange(members) * math.sqrt(2), 1).argsort().argsort()  # not that of the compass
-    return -REACH * torch.log(1 - (order + 0.5) / members)
-
-
 @dataclass
 class Prepared:
-    """What a forecast needs and no lead changes. B batch, M members; band l is (B, ·, H/2^l, W/2^l)."""
+    """What a forecast needs and no lead changes. B batch, M members; band l is (B, ·, H/2^l, W/2^l).
+
+    Attributes
+    ----------
+    error
+        Sizes of the errors of motion, pixels, (B, 2, 1): see `Cascade.error`.
+    exceeded, typical
+        Distribution of the newest frame: shares (B, J) over the knots of `Matching`, and M quantiles (B, M, 1, 1).
+    trust
+        How far a place is believed rather than what is typical: coefficients (B, TERMS, H/8, W/8), or (B, TERMS, 1, 1).
+    """
 
     bands: list[Tensor]
     change: list[Tensor]
@@ -205,7 +166,7 @@ class Cascade(nn.Module):
             self.drift(noise[:, :, 0]),
             self.error(motion, newest, unusual[FRESH], pixel),
             exceeded,
-            self.matching.typical(exceeded, self.members, DRY).to(kind),
+            self.matching.typical(exceeded, self.members).to(kind),
             trust,
             newest,
             seen,

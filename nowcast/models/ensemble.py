@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nowcast.models.advection import sample
-from nowcast.models.cascade import DRY, Cascade, Leads, Prepared, latent_to_model, latent_to_rate
+from nowcast.models.cascade import Cascade, Leads, Prepared
 from nowcast.models.coupling import quantile
+from nowcast.models.levels import DRY, latent_to_model, latent_to_rate
 from nowcast.models.spec import LEADS, PROBABILITY_PRODUCTS, RATE_PRODUCTS, ModelSpec, member_products
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nowcast.models.levels import DRY
+
 KNOTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 """Latent levels whose exceedance is matched: 0.1 to 32 mm/h."""
 STEPS = 64
@@ -43,16 +45,16 @@ class Matching(nn.Module):
         above = (level[:, None] >= self.knots[None, :, None, None, None]).float() * weight[:, None]
         return above.mean((2, 3, 4)) / (weight.mean((1, 2, 3)) + 1e-6)[:, None]
 
-    def typical(self, share: Tensor, members: int, dry: float) -> Tensor:
+    def typical(self, share: Tensor, members: int) -> Tensor:
         """Return the quantiles (B, M, 1, 1), ascending, of the distribution whose knots are exceeded by `share` (B, J).
 
-        It is what M members say who know nothing of the place. `dry` passes to rain over the step between two of them.
+        It is what M members say who know nothing of the place. Dry passes to rain over the step between two of them.
         """
         above = 1 - (torch.arange(members, device=share.device) + 0.5) / members
         over = share[:, :, None] - above
         passed = (over[:, :-1] / (share.diff(dim=1).neg()[..., None] + 1e-7)).clamp(0, 1)
-        rain = (passed * self.knots.diff()[:, None]).sum(1) - dry * (over[:, 0] * members).clamp(0, 1)
-        return (dry + rain)[..., None, None]
+        rain = (passed * self.knots.diff()[:, None]).sum(1) - DRY * (over[:, 0] * members).clamp(0, 1)
+        return (DRY + rain)[..., None, None]
 
     def positions(self, members: Tensor, seen: Tensor, share: Tensor) -> Tensor:
         """Return the level (B, J) that the members (B, M, H, W) exceed as often as `share` (B, J) says.

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nowcast.errors import ConfigError
-from nowcast.models.cascade import DRY, Cascade, latent_to_rate
+from nowcast.models.cascade import Cascade
+from nowcast.models.levels import DRY, latent_to_rate
 from nowcast.train.data import Augment, Batch, Sampler, Sequence, read
 from nowcast.train.losses import ALPHA, loss_of_lead, spectrum_gap
 

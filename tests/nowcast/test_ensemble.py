@@ -9,12 +9,14 @@ import torch
 
 from nowcast.errors import ConfigError, UnknownModel
 from nowcast.models.advection import Advection
-from nowcast.models.cascade import DRY, Cascade, compass, latent_to_rate, to_latent
+from nowcast.models.cascade import Cascade
 from nowcast.models.ensemble import Ensemble, quantiles
+from nowcast.models.levels import DRY, latent_to_rate, to_latent
 from nowcast.models.matching import Matching
 from nowcast.models.persistence import Persistence
 from nowcast.models.pyramid import Pyramid, rebuild
 from nowcast.models.registry import MODELS, create
+from nowcast.models.spread import compass
 
 SIZE = 128
 
@@ -196,7 +198,7 @@ def test_a_typical_distribution_is_that_of_the_newest_frame():
     """Quantiles of rain on 30 % of the pixels, of levels even between 0 and 2, read off the shares over the knots."""
     level = torch.where(torch.rand(1, 1, 512, 512) < 0.3, 2 * torch.rand(1, 1, 512, 512), DRY)
     matching = Matching()
-    told = matching.typical(matching.exceeded(level, torch.ones_like(level)), 20, DRY).flatten()
+    told = matching.typical(matching.exceeded(level, torch.ones_like(level)), 20).flatten()
     assert told[:13].tolist() == [pytest.approx(DRY)] * 13
     assert told[15:].tolist() == pytest.approx([2 * (0.3 - 1 + (k + 0.5) / 20) / 0.3 for k in range(15, 20)], abs=0.08)
     assert bool((told.diff() >= 0).all())
