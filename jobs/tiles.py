@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.ladder import Ladder, Served
+from nowcast.grid import Grid
 from nowcast.models.spec import MULTIPLE, Inputs, ModelSpec, padded, pixel_sizes
 from nowcast.noise import Noise
 from nowcast.region import Region
@@ -35,7 +36,7 @@ def serve(ladder: Ladder, region: Region, stack: RegionStack, flow: Array, noise
     members = ladder.crowd(region.model)
     if _fits(height, width, members):
         whole = (slice(0, height), slice(0, width))
-        make = partial(_inputs, stack=stack, flow=flow, noise=noise, pixel_km=region.grid.pixel_km, part=whole)
+        make = partial(_inputs, stack=stack, flow=flow, noise=noise, grid=region.grid, part=whole)
         return ladder.serve(region.model, height, width, make, now)
     return _in_tiles(ladder, region, stack, flow, noise, now, _tiling(members))
 
@@ -76,7 +77,7 @@ def _in_tiles(
     outputs: dict[str, Array] = {}
     for wanted, read in _tiles(height, width, *tiling):
         tall, wide = (part.stop - part.start for part in read)
-        make = partial(_inputs, stack=stack, flow=flow, noise=noise, pixel_km=region.grid.pixel_km, part=read)
+        make = partial(_inputs, stack=stack, flow=flow, noise=noise, grid=region.grid, part=read)
         part = ladder.serve(region.model, tall, wide, make, now)
         if made is not None and (part.rung, part.plan) != (made.rung, made.plan):
             # a rung fell: one forecast is made by one engine
@@ -103,7 +104,7 @@ def _tiles(
 
 
 def _inputs(
-    spec: ModelSpec, stack: RegionStack, flow: Array, noise: Noise, pixel_km: float, part: tuple[slice, slice]
+    spec: ModelSpec, stack: RegionStack, flow: Array, noise: Noise, grid: Grid, part: tuple[slice, slice]
 ) -> Inputs:
     whole = noise(spec)
     rows, columns = part
@@ -114,7 +115,7 @@ def _inputs(
         np.ascontiguousarray(stack.mask[None, :, rows, columns]),
         np.ascontiguousarray(flow[None, :, coarse_rows, coarse_columns]),
         None if whole is None else _cut(whole, spec, part),
-        pixel_sizes(pixel_km, height, width) if spec.pixel else None,
+        pixel_sizes(grid.pixel_km, height, width) if spec.pixel else None,
     )
 
 

@@ -88,9 +88,17 @@ class Grid:
 
     @cached_property
     def pixel_km(self) -> float:
-        """Size of a cell on the earth at the grid's centre, km: the root of its area."""
+        """Size of a cell on the earth at the grid's centre, km: the root of its area.
+
+        Raises
+        ------
+        OutsideGrid
+            Where the centre is not on the earth: a corner of a geostationary disk.
+        """
         x, y = self.x0 + self.dx * self.width / 2, self.y0 - self.dy * self.height / 2
         lon, lat = transformer(self.crs, WGS84).transform([x, x + self.dx, x], [y, y, y - self.dy])
+        if not np.isfinite([*lon, *lat]).all():
+            raise OutsideGrid(f"the grid's centre x={x:g}, y={y:g} is not on the earth; move the region onto it")
         _, _, sides = Geod(ellps="WGS84").inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
         return float(np.sqrt(np.prod(sides)) / 1000)
 

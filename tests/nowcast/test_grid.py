@@ -51,3 +51,9 @@ def test_uneven_or_turned_axes_are_refused(x, y):
 )
 def test_a_pixel_has_a_size_on_the_earth(crs, x, y, step, kilometres):
     assert Grid(crs, x, y, step, step, 2, 2).pixel_km == pytest.approx(kilometres, rel=0.02)
+
+
+def test_a_pixel_off_the_earth_has_no_size():
+    corner = Grid("+proj=geos +h=35785831 +units=m", -9e6, 9e6, 1000, 1000, 64, 64)
+    with pytest.raises(OutsideGrid, match="not on the earth"):
+        _ = corner.pixel_km
