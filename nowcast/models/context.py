@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 BOUND = 0.6
 """No parameter moves further from its table than this."""
+SWIFT = 4.0
+"""Pixels per step: motion is told in this unit."""
 
 
 def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -22,11 +24,11 @@ def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.S
 
 
 class Context(nn.Module):
-    """T aligned frames → bounded adjustments (B, outputs, H/8, W/8)."""
+    """T aligned frames, motion and the size of a pixel → bounded adjustments (B, outputs, H/8, W/8)."""
 
     def __init__(self, width: int, outputs: int, frames: int = 4) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(2 * frames * 16, width, 1), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(nn.Conv2d(2 * frames * 16 + 3, width, 1), nn.ReLU(inplace=True))
         self.down = nn.Sequential(block(width, width), block(width, 2 * width, 2))
         self.deep = nn.Sequential(
             block(2 * width, 2 * width),
@@ -41,9 +43,19 @@ class Context(nn.Module):
                 nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.read.weight)
 
-    def forward(self, aligned: list[Tensor]) -> Tensor:
-        """Return adjustments within ± BOUND; frames (B, 2, H, W) of level above dry and mask, newest first."""
+    def forward(self, aligned: list[Tensor], motion: Tensor, pixel: Tensor) -> Tensor:
+        """Return adjustments within ± BOUND.
+
+        Parameters
+        ----------
+        aligned
+            Frames (B, 2, H, W) of level above dry and mask, newest first.
+        motion, pixel
+            (B, 2, H/4, W/4) pixels per step; (B, 1, ·, ·) km.
+        """
         newest = aligned[0]
         changes = [torch.cat((a[:, :1] - newest[:, :1] * a[:, 1:], a[:, 1:]), 1) for a in aligned[1:]]
-        start = self.stem(F.pixel_unshuffle(torch.cat([newest, *changes], 1), 4))
+        frames = F.pixel_unshuffle(torch.cat([newest, *changes], 1), 4)
+        size = torch.log(pixel).mean((2, 3), keepdim=True).expand_as(motion[:, :1])
+        start = self.stem(torch.cat((frames, (motion / SWIFT).to(frames.dtype), size.to(frames.dtype)), 1))
         return BOUND * torch.tanh(self.read(self.deep(self.down(start))))

@@ -38,9 +38,9 @@ class Coupled:
         return torch.empty_like(self.ordered).scatter(1, self.before.argsort(dim=1), self.ordered)
 
 
-def couple(levels: Tensor, time: Tensor) -> Coupled:
-    """Couple members (N, M, H, W) at log leads `time` (N, 1, 1, 1)."""
-    return Coupled(heard(ascending(levels), time), levels)
+def couple(levels: Tensor, time: Tensor, ordered: Tensor | None = None) -> Coupled:
+    """Couple members (N, M, H, W) at log leads `time` (N, 1, 1, 1), with the ascending values of more where given."""
+    return Coupled(heard(ascending(levels) if ordered is None else ordered, time), levels)
 
 
 def heard(field: Tensor, time: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ from nowcast.train.data import Augment, Batch, Sampler, Sequence, read
 from nowcast.train.losses import ALPHA, loss_of_lead, spectrum_gap
 
 Log = Callable[[int, dict[str, float]], None]
+SMOOTH_BEFORE = 6
+"""Lead, in steps, from which the spectral term counts in full; before, by its square: there it costs weak rain."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class Trainer:
             score = loss_of_lead(latent_to_rate(level), truth, scale, self.config.fair)
             found["crps"] = found["crps"] + score / len(chosen)
             told, was = _comparable(level, truth)
-            gap = spectrum_gap(told[:, ::3], was, bands)
+            gap = spectrum_gap(told[:, ::3], was, bands) * min(1.0, (lead + 1) / SMOOTH_BEFORE) ** 2
             found["spectrum"] = found["spectrum"] + gap / len(chosen)
         return found
 

@@ -183,15 +183,63 @@ def test_errors_of_motion_are_large_where_motion_differs_and_rain_has_changed_an
     where[..., :128] = 1
     shear = still(256)
     shear[:, :, ::2, 32:] = 2
-    none, more = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    none, more, one = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1), torch.ones(1, 1, 8, 8)
     with torch.no_grad():
-        calm, far = cascade.error(shear, where, none, None).flatten().tolist()
-        assert calm == first(cascade.error(still(256), where, none, None))  # where no rain falls, motion says nothing
-        assert first(cascade.error(shear, 1 - where, none, None)) > 2 * calm
-        assert first(cascade.error(shear, where, more, None)) > 1.5 * calm
-        assert first(cascade.error(shear, where * 0, none, None)) == pytest.approx(calm, rel=0.01)  # no rain at all
-        two = torch.full((1, 1, 8, 8), 2.0)
-        assert cascade.error(shear, where, none, two).flatten().tolist() == pytest.approx([calm, far / 2])
+        calm, far, haste = cascade.error(shear, where, none, one).flatten().tolist()
+        assert calm == first(cascade.error(still(256), where, none, one))  # where no rain falls, motion says nothing
+        assert first(cascade.error(shear, 1 - where, none, one)) > 2 * calm
+        assert first(cascade.error(shear, where, more, one)) > 1.5 * calm
+        assert first(cascade.error(shear, where * 0, none, one)) == pytest.approx(calm, rel=0.01)  # no rain at all
+        assert float(cascade.error(shear, 1 - where, none, one)[0, 2]) > 2 * haste
+        assert cascade.error(shear, where, none, 2 * one).flatten().tolist() == pytest.approx([calm, far / 2, haste])
+
+
+def opened(cascade, motion, stack):
+    """Return what a stack is prepared as, and its lead of an hour."""
+    size = stack.shape[-1] // 4
+    noise = torch.randn(1, cascade.members, 1, size, size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        ready = cascade.prepare(stack, torch.ones_like(stack), motion, noise)
+        return ready, cascade.each([11], ready)
+
+
+def test_errors_of_motion_are_larger_along_the_way_and_turn_in_quarters():
+    cascade, motion = Cascade(24), still(256)
+    motion[:, 0, ::2] = 6.0  # to the east, unevenly
+    ready, each = opened(cascade, motion, rain(size=256))
+    turned, haste = torch.split(each.shift[0, :, :, :, 0, 0], (2, 1), -1)
+    assert ready.heading[0].tolist() == pytest.approx([-1, 0], abs=1e-4)  # it comes from the west
+    assert torch.allclose(turned[1], torch.stack((-turned[0, :, 1], turned[0, :, 0]), -1), atol=1e-6)
+    assert torch.allclose(turned[2:], -turned[:2], atol=1e-6)
+    way = torch.tensor([-0.1, 0.0])
+    east, north = (turned + haste * way).std(1).unbind(-1)
+    assert bool((east > 1.2 * north).all())
+
+
+def test_errors_of_motion_are_larger_where_rain_has_changed():
+    cascade, stack = Cascade(8), rain(size=256).clone()
+    stack[:, :3, :, :128] = rain(3, 256)[:, :3, :, :128]  # on the left it was elsewhere until now
+    roam = opened(cascade, still(256), stack)[0].roam[0, 0]
+    wet = torch.nn.functional.avg_pool2d((stack[:, -1:] > 0).float(), 4)[0, 0] > 0.5
+    changed, same = (float(part.mean()) for part in (roam[:, :28][wet[:, :28]], roam[:, 36:][wet[:, 36:]]))
+    assert changed > 1.2 * same
+
+
+def test_members_hear_other_turns_of_the_compass_from_an_hour_on():
+    """All turns are alike where all members are, and then nothing changes; else a turned member stands for three."""
+    cascade = Cascade(8).requires_grad_(requires_grad=False)
+    ready, _ = opened(cascade, still(), rain())
+    flat = torch.full((1, 8, SIZE, SIZE), 0.7)
+    slope = flat + torch.linspace(0, 1, SIZE)[:, None] * torch.linspace(-1, 1, 8)[None, :, None, None]
+    heard = []
+    for lead in (0, 11, 23):
+        each = cascade.each([lead], ready)
+        assert torch.allclose(cascade._turned(flat, flat, each, each.positions[:, :1] * 0), flat, atol=1e-6)
+        turned = cascade._turned(slope, slope * 0 + DRY, each, each.positions[:, :1] * 0)
+        heard.append(float((turned - slope.sort(dim=1).values).abs().mean()))
+    assert heard[0] < 0.01 * heard[1]
+    assert heard[1] == pytest.approx(heard[2], rel=1e-5)
+    assert heard[1] == pytest.approx(0.75 * float((slope - DRY).abs().mean()), rel=1e-4)
 
 
 def test_a_typical_distribution_is_that_of_the_newest_frame():
