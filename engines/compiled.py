@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from engines.half import Half, to_half
 from engines.reference import build_model
 from nowcast.errors import EngineError, PlanRefused
-from nowcast.models.cascade import Leads, Prepared
 from nowcast.models.ensemble import Ensemble
+from nowcast.models.prepared import Leads, Prepared
 
 GROUP = 6
 """Leads at a time."""

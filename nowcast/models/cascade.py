@@ -9,84 +9,29 @@ Rain is a latent level here (`nowcast.models.levels`).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nowcast.models.advection import Trajectories, advect, base_grid, sample
+from nowcast.models.advection import Trajectories, base_grid, sample
 from nowcast.models.context import Context
 from nowcast.models.coupling import Coupled, ascending, couple
+from nowcast.models.earlier import EARLIER, align, before
 from nowcast.models.levels import DRY, to_latent
 from nowcast.models.matching import Matching
+from nowcast.models.prepared import FRESH, Leads, Prepared
 from nowcast.models.pyramid import LEVELS, Halve, Pyramid, double
 from nowcast.models.spec import FRAMES, LEADS, NoiseSpec
 from nowcast.models.spread import compass, reaches
 
-FRESH = 2
-"""The finest band that regains as noise what it loses: 8 to 16 pixels. Over four draws finer noise changed no score for
-the better, on events that the model was fitted on or not; without this band CRPS was up to 1.3 % higher."""
 TERMS, KINDS = 3, 4
 """Coefficients of each parameter: at half an hour, slope in log lead, what is added to the slope beyond half an hour;
 and parameters: memory, amplitude, growth, trend. With one slope a change of the far leads changed the first as much."""
-EARLIER = tuple(2.0**-back / (1 - 2.0 ** (1 - FRAMES)) for back in range(1, FRAMES))
-"""How much each earlier frame counts for what was before, the nearest first; their sum is 1."""
 TURNS, APART = 4, 4
 """Quarter turns of the compass; pixels between two at which all but the first are looked at."""
 GROWTH = 0.15
 """Latent levels by which the residual can change a place, at a coefficient of 1."""
-
-
-@dataclass
-class Prepared:
-    """What a forecast needs and no lead changes. B batch, M members; band l is (B, ·, H/2^l, W/2^l).
-
-    Attributes
-    ----------
-    drift, heading
-        Each member's error of motion (B, M, 2), of size 1; where the rain goes, (B, 2, 1), of length 1 or less.
-    error
-        Sizes of the errors of motion, (B, 3, 1): see `Cascade.error`.
-    roam
-        How much larger they are at a place, (B, 1, H/4, W/4).
-    exceeded, typical
-        Distribution of the newest frame: shares (B, J) over the knots of `Matching`, and M quantiles (B, M, 1, 1).
-    trust
-        How far a place is believed rather than what is typical: coefficients (B, TERMS, H/8, W/8), or (B, TERMS, 1, 1).
-    """
-
-    bands: list[Tensor]
-    change: list[Tensor]
-    shaped: list[Tensor]
-    parameters: list[Tensor]
-    displacements: list[Tensor]
-    drift: Tensor
-    heading: Tensor
-    error: Tensor
-    roam: Tensor
-    exceeded: Tensor
-    typical: Tensor
-    trust: Tensor
-    newest: Tensor
-    seen: Tensor
-    growth: Tensor | None
-
-    def flat(self) -> tuple[Tensor, ...]:
-        """Return all but the displacements as tensors in a row; see `of_flat`."""
-        motion = (self.drift, self.heading, self.error, self.roam)
-        rest = (self.exceeded, self.typical, self.trust, self.newest, self.seen)
-        growth = () if self.growth is None else (self.growth,)
-        return (*self.bands, *self.change, *self.parameters, *self.shaped, *motion, *rest, *growth)
-
-    @classmethod
-    def of_flat(cls, flat: tuple[Tensor, ...]) -> "Prepared":
-        """Return what `flat` was called on, with no displacements."""
-        bands, change, parameters = (list(flat[at : at + LEVELS]) for at in (0, LEVELS, 2 * LEVELS))
-        shaped, rest = list(flat[3 * LEVELS : 4 * LEVELS - FRESH]), flat[4 * LEVELS - FRESH :]
-        drift, heading, error, roam, exceeded, typical, trust, newest, seen = rest[:9]
-        motion, growth = (drift, heading, error, roam), rest[9] if len(rest) > 9 else None
-        return cls(bands, change, shaped, parameters, [], *motion, exceeded, typical, trust, newest, seen, growth)
 
 
 class Cascade(nn.Module):
@@ -156,7 +101,7 @@ class Cascade(nn.Module):
         bands = self.pyramid(newest, seen, DRY)
         displacements = self.trajectories(motion)
         aligned = align(level - DRY, weight, displacements)
-        change = [now - then for now, then in zip(bands, self.pyramid(_before(aligned) + DRY, seen, DRY), strict=True)]
+        change = [now - then for now, then in zip(bands, self.pyramid(before(aligned) + DRY, seen, DRY), strict=True)]
         unusual = self._unusual(bands, change, weight)
         events = [event.to(kind) for event in self._lasting(unusual)]
         bands, change = ([band.to(kind) for band in part] for part in (bands, change))
@@ -246,7 +191,7 @@ class Cascade(nn.Module):
         near 20 pixels of 1 km and 10 of 2 km, whatever it was at the start. Speed is known the less the more motion
         differs: one share for all cost up to 1.5 % of the CRPS on weak rain with even motion.
         """
-        wet = F.avg_pool2d((newest.float() > 0).float(), 4)
+        wet = _wet(newest)
         share = wet.mean((2, 3), keepdim=True) + 1e-4
         swing = motion - (motion * wet).mean((2, 3), keepdim=True) / share
         spread = ((swing * swing).sum(1, keepdim=True) * wet).mean((2, 3), keepdim=True) / share
@@ -260,7 +205,7 @@ class Cascade(nn.Module):
         """Return by what factor errors of motion are larger where rain has changed more of late than elsewhere."""
         moved, whole = (self._spread(field * field, 2).float() for field in (change, band))
         more = torch.log((moved + 1e-3) / (whole + 2e-3))
-        wet = F.avg_pool2d((newest.float() > 0).float(), 4)
+        wet = _wet(newest)
         usual = (more * wet).mean((2, 3), keepdim=True) / (wet.mean((2, 3), keepdim=True) + 1e-4)
         return torch.exp(self.stray.float() * (more - usual).clamp(-3, 3))
 
@@ -313,7 +258,7 @@ class Cascade(nn.Module):
         """Return the latent members (B, M, H, W) at a lead (0 is 5 min)."""
         return self.levels_at(ready, self.each([lead], ready)).members
 
-    def levels_at(self, ready: Prepared, each: "Leads") -> Coupled:
+    def levels_at(self, ready: Prepared, each: Leads) -> Coupled:
         """Return the latent members (B·K, M, H, W), the leads of a sample after each other."""
         known, fresh = self._evolve(each, ready, LEVELS - 1, None), self._eddy(each, ready, LEVELS - 1)
         for index in range(LEVELS - 2, -1, -1):
@@ -331,7 +276,7 @@ class Cascade(nn.Module):
         told = couple(members, each.time, None if self.training else self._turned(members, whole, each, roam))
         return Coupled(self._trusted(told.ordered, ready, each), told.before)
 
-    def _trusted(self, ordered: Tensor, ready: Prepared, each: "Leads") -> Tensor:
+    def _trusted(self, ordered: Tensor, ready: Prepared, each: Leads) -> Tensor:
         """Return ascending members (N, M, H, W), drawn a little to what is typical: far out all are too sure.
 
         A tenth of it lowered the CRPS at 90 and 120 min by 1.6 to 3.3 % on every event that reaches so far and that the
@@ -341,10 +286,10 @@ class Cascade(nn.Module):
         typical = each(ready.typical)
         return typical + trust * (ordered - typical)
 
-    def _memory(self, each: "Leads", ready: Prepared, index: int) -> Tensor:
+    def _memory(self, each: Leads, ready: Prepared, index: int) -> Tensor:
         return torch.exp(-torch.exp(self.along(each(ready.parameters[index][:, :TERMS]), each.time)))
 
-    def _evolve(self, each: "Leads", ready: Prepared, index: int, known: Tensor | None) -> Tensor:
+    def _evolve(self, each: Leads, ready: Prepared, index: int, known: Tensor | None) -> Tensor:
         """Return what is left of the bands from the coarsest down to `index`, (N, 1, ·, ·)."""
         parameters = each(ready.parameters[index][:, 2 * TERMS :])
         gain = torch.exp(self.along(parameters[:, :TERMS], each.time))
@@ -353,13 +298,13 @@ class Cascade(nn.Module):
         kept = self._memory(each, ready, index) * gain
         return DRY + (band - DRY) * kept if known is None else double(known, band) + band * kept
 
-    def _eddy(self, each: "Leads", ready: Prepared, index: int) -> Tensor:
+    def _eddy(self, each: Leads, ready: Prepared, index: int) -> Tensor:
         """Return what band `index` has regained as noise, (N, M, ·, ·)."""
         memory = self._memory(each, ready, index)
         amplitude = self.along(each(ready.parameters[index][:, TERMS : 2 * TERMS]), each.time)
         return each(ready.shaped[index - FRESH]) * (torch.sqrt(1 - memory * memory + 1e-6) * torch.exp(amplitude))
 
-    def _carry(self, whole: Tensor, each: "Leads", roam: Tensor, turns: Sequence[int] = (0,), apart: int = 1) -> Tensor:
+    def _carry(self, whole: Tensor, each: Leads, roam: Tensor, turns: Sequence[int] = (0,), apart: int = 1) -> Tensor:
         """Move (N, M, H, W) along each member's own trajectories; beyond the border its rain fades.
 
         Returns (N, M, T·H/apart, W/apart): the T turns of the compass below each other, for one pixel of `apart`².
@@ -376,7 +321,7 @@ class Cascade(nn.Module):
         fade = F.relu(1 - torch.cat([beyond] * len(turns), -2) / self.reach)
         return moved.reshape(batch, members, *moved.shape[-2:]) * fade + DRY
 
-    def _turned(self, members: Tensor, whole: Tensor, each: "Leads", roam: Tensor) -> Tensor:
+    def _turned(self, members: Tensor, whole: Tensor, each: Leads, roam: Tensor) -> Tensor:
         """Return ascending members (N, M, H, W), from an hour on as of four times as many: others turn the compass.
 
         96 members instead of 24 lowered the CRPS by .5 % on average, and so did turns; in every fourth row and column
@@ -388,7 +333,7 @@ class Cascade(nn.Module):
         share = (1 - 1 / TURNS) * torch.exp(2 * (each.time - math.log(2))).clamp(max=1)
         return ordered + share * (double(mean, ordered) - ordered)
 
-    def each(self, leads: Sequence[int], ready: Prepared) -> "Leads":
+    def each(self, leads: Sequence[int], ready: Prepared) -> Leads:
         """Return what some leads (0 is 5 min) have of their own."""
         batch, _, height, width = ready.seen.shape
         paths = torch.stack([ready.displacements[lead] for lead in leads], 1).flatten(0, 1)
@@ -414,59 +359,17 @@ def heading(motion: Tensor, newest: Tensor) -> Tensor:
 
     What keeps the root from 0 is 1e-4: the ONNX exporter takes 1e-12 for nothing, and a dry region was NaN.
     """
-    wet = F.avg_pool2d((newest.float() > 0).float(), 4)
+    wet = _wet(newest)
     mean = (motion.float() * wet).sum((2, 3))
     return -mean * torch.rsqrt((mean * mean).sum(1, keepdim=True) + 1e-4)
 
 
-@dataclass(eq=False)  # frozen or compared by value, torch 2.11 cannot trace it
-class Leads:
-    """Some leads of every sample as one batch of N = B·K: `each(field)` repeats (B, …) for them.
-
-    Attributes
-    ----------
-    count
-        K.
-    time
-        Logarithm of the lead in units of half an hour, (N, 1, 1, 1), of the members' type.
-    positions, shift
-        Where in the newest frame each pixel's air was (N, 2, H, W), and how far off each member takes it to have been,
-        at every turn of the compass (N, TURNS, M, 3, 1, 1): x, y, share of the way. In `grid_sample`'s units, FP32.
-    """
-
-    count: int
-    time: Tensor
-    positions: Tensor
-    shift: Tensor
-
-    def __call__(self, field: Tensor) -> Tensor:
-        """Return (B·K, …), the leads of a sample after each other."""
-        if self.count == 1:
-            return field
-        shape = field.shape[1:]
-        return field[:, None].expand(-1, self.count, *shape).reshape(-1, *shape)
+def _wet(newest: Tensor) -> Tensor:
+    """Return the share of each cell of motion that is wet, (B, 1, H/4, W/4)."""
+    return F.avg_pool2d((newest.float() > 0).float(), 4)
 
 
 def _resize(field: Tensor, like: Tensor) -> Tensor:
     while field.shape[-1] > like.shape[-1]:
         field = F.avg_pool2d(field, 2)
     return field if field.shape[-1] == like.shape[-1] else double(field, like)
-
-
-def align(level: Tensor, mask: Tensor, displacements: list[Tensor]) -> list[Tensor]:
-    """Move (B, T, H, W) frames onto the newest: level and mask (B, 2, H, W) of each, newest first."""
-    found = []
-    for back in range(level.shape[1]):
-        index = level.shape[1] - 1 - back
-        seen = mask[:, index : index + 1]
-        pair = torch.cat((level[:, index : index + 1] * seen, seen), 1)
-        found.append(pair if back == 0 else advect(pair, displacements[back - 1]))
-    return found
-
-
-def _before(aligned: list[Tensor]) -> Tensor:
-    """Return the mean of the earlier frames, the nearest most; the newest where they saw nothing."""
-    pairs = list(zip(EARLIER, aligned[1:], strict=True))
-    total = sum((w * a[:, 1:] for w, a in pairs), torch.zeros(())).clamp(max=1)
-    value = sum((w * a[:, :1] for w, a in pairs), torch.zeros(()))
-    return total * value / (total + 1e-4) + (1 - total) * aligned[0][:, :1]

@@ -15,9 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from nowcast.models.advection import sample
-from nowcast.models.cascade import Cascade, Leads, Prepared
+from nowcast.models.cascade import Cascade
 from nowcast.models.coupling import quantile
 from nowcast.models.levels import DRY, latent_to_model, latent_to_rate
+from nowcast.models.prepared import Leads, Prepared
 from nowcast.models.spec import LEADS, PROBABILITY_PRODUCTS, RATE_PRODUCTS, ModelSpec, member_products
 
 WEIGHTS = Path(__file__).parent / "weights"
