@@ -22,8 +22,12 @@ from nowcast.models.cascade import Cascade
 from nowcast.models.levels import DRY, latent_to_rate
 from nowcast.train.data import Augment, Batch, Sampler, Sequence, read
 from nowcast.train.losses import ALPHA, loss_of_lead, spectrum_gap
+from nowcast.train.peers import Peers
 
 Log = Callable[[int, dict[str, float]], None]
+ALONE = Peers()
+APART = 1_000
+"""Between the seeds of two workers' samples."""
 SMOOTH_BEFORE = 6
 """Lead, in steps, from which the spectral term counts in full; before, by its square: there it costs weak rain."""
 
@@ -42,6 +46,8 @@ class TrainConfig:
         Weights (safetensors) to start from: fine-tuning on a region's own archive.
     steps, seconds
         End of the run, whichever comes first; the learning rate falls along a cosine to it.
+    together
+        Steps after which workers that `torchrun` started take the mean of all of them (`nowcast.train.peers`).
     spectrum, spectrum_bands
         Weight of the spectral term and the number of bands in it, from the finest: 2 to 4 pixels, 4 to 8, …
     far
@@ -63,6 +69,7 @@ class TrainConfig:
     start: str | None = None
     steps: int = 3000
     seconds: float | None = None
+    together: int = 10
     size: int = 512
     batch: int = 1
     members: int = 8
@@ -90,17 +97,18 @@ class TrainConfig:
 
 
 class Trainer:
-    """A run: `step()` until `done`, `save()` at any time."""
+    """A run: `step()`, and with peers `meet()`, until `progress` is 1; `save()` at any time."""
 
-    def __init__(self, config: TrainConfig, sequences: list[Sequence]) -> None:
+    def __init__(self, config: TrainConfig, sequences: list[Sequence], peers: Peers = ALONE) -> None:
         torch.manual_seed(config.seed)
-        self.config, self.done_steps, self.spent = config, 0, 0.0
-        self.device = torch.device(config.device)
-        self.sampler = Sampler(sequences, config.size, self.device, config.seed, config.augment)
+        self.config, self.done_steps, self.spent, self.peers = config, 0, 0.0, peers
+        self.device = peers.device(torch.device(config.device))
+        seed = config.seed + APART * peers.rank
+        self.sampler = Sampler(sequences, config.size, self.device, seed, config.augment)
         self.model = Cascade(config.members, width=config.width, residual=config.residual).to(self.device)
         if config.start:
             take(self.model, load_file(config.start), config.start)
-        self.noise = torch.Generator(device=self.device).manual_seed(config.seed)
+        self.noise = torch.Generator(device=self.device).manual_seed(seed)
         self.optimizer = torch.optim.AdamW(self._groups(), weight_decay=0.0)
         self.averaged = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
 
@@ -137,6 +145,10 @@ class Trainer:
         self.done_steps += 1
         self.spent += time.perf_counter() - began
         return {name: float(value.detach()) for name, value in losses.items()}
+
+    def meet(self) -> None:
+        """Take the mean of all workers' weights and averages; the time spent is the longest of theirs."""
+        self.spent = self.peers.average([*self.model.parameters(), *self.averaged.values()], self.spent)
 
     def _losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the mean losses over a few random leads, near ones more often as far as `far` leaves it so."""
@@ -259,23 +271,28 @@ def tensorboard(folder: Path) -> Log:
 
 def train(config: TrainConfig, log: Log | None = None, sequences: list[Sequence] | None = None) -> Path:
     """Train, or go on training where `config.out` has a checkpoint; return the path of the weights."""
-    out = Path(config.out)
+    peers, out = Peers.join(), Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, sequences if sequences is not None else sequences_of(config))
-    checkpoint, weights = out / "checkpoint.safetensors", out / "weights.safetensors"
+    trainer = Trainer(config, sequences if sequences is not None else sequences_of(config), peers)
+    own = f"-{peers.rank}" if peers.rank else ""
+    checkpoint, weights = out / f"checkpoint{own}.safetensors", out / "weights.safetensors"
     if checkpoint.exists():
         trainer.resume(checkpoint)
-    writers = [w for w in (log, tensorboard(out / "tensorboard")) if w]
+    writers = [] if own else [w for w in (log, tensorboard(out / "tensorboard")) if w]
     recent: list[dict[str, float]] = []
     while trainer.progress < 1:
-        recent.append(trainer.step())
-        if trainer.done_steps % config.every == 0 or trainer.progress >= 1:
+        before = trainer.done_steps // config.every
+        recent += [trainer.step() for _ in range(config.together if peers.count > 1 else 1)]
+        trainer.meet()
+        if trainer.done_steps // config.every > before or trainer.progress >= 1:
             means = {k: sum(r[k] for r in recent) / len(recent) for k in recent[0]}
             for write in writers:
                 write(trainer.done_steps, means)
             recent = []
             trainer.save(checkpoint.with_suffix(".new"))
             checkpoint.with_suffix(".new").replace(checkpoint)
+    if own:
+        return weights
     save_file(trainer.weights(), weights)
     (out / "config.json").write_text(json.dumps(asdict(replace(config, start=config.start)), indent=1))
     return weights

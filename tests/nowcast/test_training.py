@@ -2,11 +2,14 @@
 
 import json
 import math
+import os
+import socket
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch.multiprocessing import spawn
 
 from nowcast.errors import ConfigError
 from nowcast.models.cascade import Cascade
@@ -201,3 +204,23 @@ def test_netcdf_archives_are_read(tmp_path):
     assert (sequence.codes[:, 0] == MISSING).all()
     assert decode(sequence.codes)[0, 30, 30] == pytest.approx(3, rel=0.02)
     assert sorted(sequence.motions) == [1, 2, 3]
+
+
+def _work(rank: int, port: int, folder: str, sequence: Sequence) -> None:
+    torch.set_num_threads(1)
+    environ = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}  # as torchrun says it
+    environ |= {"TORCHELASTIC_RUN_ID": "test"}
+    os.environ.update({name: str(value) for name, value in environ.items()})
+    train(config(folder, steps=4, together=2, every=2), sequences=[sequence])
+
+
+def test_workers_take_the_mean_of_all(sequence, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    spawn(_work, (port, str(tmp_path), sequence), nprocs=2)
+    one, other = (load_file(tmp_path / f"checkpoint{own}.safetensors") for own in ("", "-1"))
+    same = {name for name in one if torch.equal(one[name], other[name])}
+    assert {name for name in one if name.startswith(("model.", "averaged."))} <= same
+    assert any(name.startswith("optimizer.") and name not in same for name in one), "each had its own samples"
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert all(torch.equal(value, one[f"averaged.{name}"]) for name, value in weights.items())
