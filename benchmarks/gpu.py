@@ -170,7 +170,7 @@ def on_device(model, case, count=20):
 
 
 def without_engine(report, make, spec, cases):
-    """Measure eager FP32, eager FP16 and torch.compile's default; return the FP32 outputs."""
+    """Measure eager FP32 and eager FP16; return the FP32 outputs."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     model = make(spec.name).cuda()
     full = eager(model)
@@ -182,6 +182,11 @@ def without_engine(report, make, spec, cases):
     model = Half(make(spec.name).cuda()).eval()
     report["eager_fp16_ms"] = told(timed(eager(model), cases, 20)) | {"on_device": on_device(model, cases[0])}
     report["eager_fp16_peak"] = peak(eager(model), cases)
+    return expected
+
+
+def compiled_by_default(report, make, spec, cases):
+    """Measure torch.compile's default, last: it compiles for minutes."""
     torch.cuda.empty_cache()
     start = time.perf_counter()
     model = Half(make(spec.name).cuda()).eval()
@@ -189,7 +194,6 @@ def without_engine(report, make, spec, cases):
     eager(model)(cases[0])
     report["compile_default_first_s"] = round(time.perf_counter() - start, 1)
     report["compile_default_ms"] = told(timed(eager(model), cases, 50)) | {"on_device": on_device(model, cases[0])}
-    return expected
 
 
 def flatness(engine, cycles):
@@ -266,17 +270,25 @@ def main():
     report["engine_twelve_ms"] = told(timed(lambda _: [engine(case) for case in cases], cases, 50))
     report["engine_memory"] = {"used": used() - before, "torch_reserved": torch.cuda.memory_reserved()}
     report["engine_device_ms"], report["kernels_ms"] = timeline(engine)
+    report["times_faster_than"], report["times_faster_on_device"] = {}, {}
+    compare(report, "eager_fp32_ms", "eager_fp16_ms")
     summarize(report, spec)
     if arguments.cycles:
         report["flatness"] = flatness(engine, arguments.cycles)
+    compiled_by_default(report, build_model, spec, cases)
+    compare(report, "compile_default_ms")
+
+
+def compare(report, *others):
+    """Ratios to what was measured without an engine, within this run."""
+    ours, kernels = report["engine_ms"]["p50"], report["engine_device_ms"]["kernels"]
+    report["times_faster_than"] |= {n: round(report[n]["p50"] / ours, 2) for n in others}
+    report["times_faster_on_device"] |= {n: round(report[n]["on_device"] / kernels, 2) for n in others}
 
 
 def summarize(report, spec):
-    """Ratios within this run, and how far the engine is from what the device allows."""
-    others = ("eager_fp32_ms", "eager_fp16_ms", "compile_default_ms")
-    report["times_faster_than"] = {n: round(report[n]["p50"] / report["engine_ms"]["p50"], 2) for n in others}
-    kernels, memory = report["engine_device_ms"]["kernels"], report["engine_memory"]["used"]
-    report["times_faster_on_device"] = {n: round(report[n]["on_device"] / kernels, 2) for n in others}
+    """Memory over that of eager, and how far the engine is from what the device allows."""
+    memory = report["engine_memory"]["used"]
     peaks = ("eager_fp32_peak", "eager_fp32_batch_of_twelve_peak")
     report["memory_over"] = {n: round(memory / report[n]["allocated"], 3) for n in peaks}
     outputs = 4 * spec.leads * SIDE * SIDE * len(spec.outputs)
