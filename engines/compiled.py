@@ -39,7 +39,7 @@ Function = Callable[..., Sequence[Tensor]]
 
 
 class First(nn.Module):
-    """What no lead changes: FP32 inputs → time, positions and shift of every lead, then the tensors of `Prepared`."""
+    """What no lead changes: FP32 inputs → time, places and shift of every lead, then the tensors of `Prepared`."""
 
     def __init__(self, model: Ensemble) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class First(nn.Module):
         """Return them flat."""
         ready = self.model.cascade.prepare(stack.half(), mask.half(), motion, noise.half(), pixel)
         each = self.model.cascade.each(range(self.model.spec.leads), ready)
-        return (each.time, each.positions, each.shift, *ready.flat())
+        return (each.time, each.positions, each.coarse, each.shift, *ready.flat())
 
 
 class Rest(nn.Module):
@@ -59,9 +59,11 @@ class Rest(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, time: Tensor, positions: Tensor, shift: Tensor, *flat: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, time: Tensor, positions: Tensor, coarse: Tensor, shift: Tensor, *flat: Tensor
+    ) -> tuple[Tensor, ...]:
         """Return each output (1, K, H, W)."""
-        each = Leads(len(time), time, positions, shift)
+        each = Leads(len(time), time, positions, coarse, shift)
         return tuple(made.float() for made in self.model.at(each, Prepared.of_flat(flat)))
 
 
@@ -83,10 +85,10 @@ class Parts:
 
 def groups(made: Sequence[Tensor]) -> Iterator[tuple[int, tuple[Tensor, ...]]]:
     """Yield the first lead and the inputs of `Rest`, of what `First` made."""
-    time, positions, shift, *ready = made
+    (time, *places), ready = made[:4], made[4:]
     for first in range(0, len(time), GROUP):
         some = slice(first, first + GROUP)
-        yield first, (time[some].clone(), positions[some], shift[some], *ready)  # six halves are not 16 bytes
+        yield first, (time[some].clone(), *(place[some] for place in places), *ready)  # six halves are not 16 bytes
 
 
 def modules_of(name: str, weights: bytes = b"") -> list[nn.Module]:

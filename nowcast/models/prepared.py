@@ -75,14 +75,16 @@ class Leads:
         K.
     time
         Logarithm of the lead in units of half an hour, (N, 1, 1, 1), of the members' type.
-    positions, shift
-        Where in the newest frame each pixel's air was (N, 2, H, W), and how far off each member takes it to have been,
-        at every turn of the compass (N, TURNS, M, 3, 1, 1): x, y, share of the way. In `grid_sample`'s units, FP32.
+    positions, coarse, shift
+        Where in the newest frame each pixel's air was (N, 2, H, W), the same of cells of 4 × 4 pixels, and how far off
+        each member takes it to have been, at every turn of the compass (N, TURNS, M, 3, 1, 1): x, y, share of the way.
+        In `grid_sample`'s units, FP32.
     """
 
     count: int
     time: Tensor
     positions: Tensor
+    coarse: Tensor
     shift: Tensor
 
     def __call__(self, field: Tensor) -> Tensor:

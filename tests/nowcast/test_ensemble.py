@@ -229,13 +229,14 @@ def test_members_hear_other_turns_of_the_compass_from_an_hour_on():
     """All turns are alike where all members are, and then nothing changes; else a turned member stands for three."""
     cascade = Cascade(8).requires_grad_(requires_grad=False)
     ready, _ = opened(cascade, still(), rain())
+    unmoved = replace(ready, roam=ready.roam * 0)
     flat = torch.full((1, 8, SIZE, SIZE), 0.7)
     slope = flat + torch.linspace(0, 1, SIZE)[:, None] * torch.linspace(-1, 1, 8)[None, :, None, None]
     heard = []
     for lead in (0, 11, 23):
         each = cascade.each([lead], ready)
-        assert torch.allclose(cascade._turned(flat, flat, each, each.positions[:, :1] * 0), flat, atol=1e-6)
-        turned = cascade._turned(slope, slope * 0 + DRY, each, each.positions[:, :1] * 0)
+        assert torch.allclose(cascade._turned(flat, flat, each, unmoved), flat, atol=1e-6)
+        turned = cascade._turned(slope, slope * 0 + DRY, each, unmoved)
         heard.append(float((turned - slope.sort(dim=1).values).abs().mean()))
     assert heard[0] < 0.01 * heard[1]
     assert heard[1] == pytest.approx(heard[2], rel=1e-5)
