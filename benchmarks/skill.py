@@ -169,13 +169,13 @@ def by_chance(rows: dict[str, dict], parts: list[dict[int, np.ndarray]]) -> None
         rows[str(5 * (lead + 1))]["reliability_by_chance"] = np.quantile(found, (0.5, 0.9)).round(3).tolist()
 
 
-def scored(name: str, weights: Path | None, data: Path, event: str, kept: Path, args) -> list[dict[int, Tally]]:
-    """Return the tallies of an event's cases and draws, from `kept` where they are there."""
+def scored(name: str, weights: Path | None, event: str, draws: int, args) -> list[dict[int, Tally]]:
+    """Return the tallies of an event's cases and draws, from `--kept` where they are there."""
     made_by = stamp(name, weights)
     jobs = [
-        (name, weights, case, draw, args.device, kept / f"{name}_{made_by}_{case.name}_{draw}.json")
-        for case in cases(data, event)
-        for draw in range(draws_of(name, args))
+        (name, weights, case, draw, args.device, args.kept / f"{name}_{made_by}_{case.name}_{draw}.json")
+        for case in cases(args.data, event)
+        for draw in range(draws)
     ]
     with ProcessPoolExecutor(args.threads, get_context("spawn")) as processes:
         list(processes.map(_keep, (job for job in jobs if not job[-1].exists())))
@@ -188,11 +188,6 @@ def stamp(name: str, weights: Path | None) -> str:
     sources += sorted((Path(nowcast.__file__).parent / "models").glob("*.py"))
     of_weights = [value.numpy().tobytes() for value in _model(name, weights).state_dict().values()]
     return sha256(b"".join([*of_weights, *(source.read_bytes() for source in sources)])).hexdigest()[:12]
-
-
-def draws_of(name: str, args) -> int:
-    """Return how often a model is scored: a deterministic one once."""
-    return args.draws if create(name).spec.noise else 1
 
 
 def _keep(job: tuple[str, Path | None, Case, int, str, Path]) -> None:
@@ -245,6 +240,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "skill.json")
     parser.add_argument("--threads", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--draws", type=int, default=4)
+    parser.add_argument("--permitted-draws", type=int, help="of the rows called trained on; else as many")
     parser.add_argument("--device", default="cpu", help="where the models run: cpu, or cuda for all processes")
     parser.add_argument("--ours-alone", action="store_true", help="keep the rows of pysteps that the output file has")
     args = parser.parse_args()
@@ -260,15 +256,16 @@ def main() -> None:
             for name in ("steps", "lk_extrapolation"):
                 rows[name] = table([{int(k): Tally.from_json(t) for k, t in s[name].items()} for s in sides])
     for name in args.models.split(","):
-        trained, ensemble, draws = [], isinstance(create(name), Ensemble), draws_of(name, args)
+        trained, ensemble = [], isinstance(create(name), Ensemble)
+        draws, fewer = (args.draws, args.permitted_draws or args.draws) if create(name).spec.noise else (1, 1)
         if ensemble and not args.weights:
             for event in PERMITTED:
-                parts = scored(name, None, args.data, event, args.kept, args)
-                report.setdefault(event, {})[f"{name} (trained on)"] = table(parts, draws)
+                parts = scored(name, None, event, fewer, args)
+                report.setdefault(event, {})[f"{name} (trained on)"] = table(parts, fewer)
                 trained.append(pool(parts))
         for event in (e for e in events if not (trained and e in PERMITTED)):
             left_out = args.weights / f"{event}.safetensors" if args.weights and ensemble else None
-            parts = scored(name, left_out, args.data, event, args.kept, args)
+            parts = scored(name, left_out, event, draws, args)
             rows = report[event][f"{name} (event left out)" if left_out else name] = table(parts, draws)
             choose(rows, pool(parts), trained)
             if ensemble:
@@ -281,6 +278,7 @@ def main() -> None:
         "numpy": np.__version__,
         "pysteps": "1.21.5",
         "draws": args.draws,
+        "permitted_draws": args.permitted_draws or args.draws,
         "permitted": list(PERMITTED),
         "validation": list(VALIDATION),
     }

@@ -10,11 +10,11 @@ ALIGN = 256
 """What TensorRT asks of its memory; the driver gives at least that."""
 CONTEXT = 640 * MEBI
 """Left to the CUDA context, library code and the driver."""
-SCRATCH_PER_PIXEL = {"tensorrt": (0, 512), "inductor": (560, 76)}
+SCRATCH_PER_PIXEL = {"tensorrt": (0, 512), "inductor": (560, 124)}
 """Bytes of scratch per pixel, and per pixel and member, by rung. TensorRT for RTX says when it builds, in FP32 at 512²:
-`advection` 322, `edge` 463, `standard` 420 per member. `inductor` held 560 and 63 per member for `standard` at 512²,
-six leads at a time (`benchmarks/results/gpu-standard.json`); positions of all leads, and `advection` whole, are there
-once. Since its members turn the compass FP32 eager takes 15 % more, so that much more is counted (not measured)."""
+`advection` 322, `edge` 463, `standard` 420 per member. `inductor` held 560 and 117 per member for `standard` at 512²,
+six leads at a time (`benchmarks/results/gpu-standard.json`; 63 before its members turned the compass); positions of all
+leads, and `advection` whole, are there once."""
 
 
 @dataclass(frozen=True)
