@@ -278,6 +278,7 @@ def train(config: TrainConfig, log: Log | None = None, sequences: list[Sequence]
     checkpoint, weights = out / f"checkpoint{own}.safetensors", out / "weights.safetensors"
     if checkpoint.exists():
         trainer.resume(checkpoint)
+    peers.require_same(trainer.done_steps)
     writers = [] if own else [w for w in (log, tensorboard(out / "tensorboard")) if w]
     recent: list[dict[str, float]] = []
     while trainer.progress < 1:

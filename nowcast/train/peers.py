@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from nowcast.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Peers:
@@ -33,12 +35,24 @@ class Peers:
             return device
         return torch.device("cuda", self.rank % torch.cuda.device_count())
 
-    def average(self, tensors: list[Tensor], least: float) -> float:
-        """Replace tensors by their mean over all workers; return the greatest `least` of them."""
+    def require_same(self, steps: int) -> None:
+        """Raise `ConfigError` unless all workers go on from the same step: else one would wait for ever for others."""
         if self.count == 1:
-            return least
+            return
+        found: list[int] = [0] * self.count
+        dist.all_gather_object(found, steps)
+        if len(set(found)) > 1:
+            raise ConfigError(
+                f"the workers' checkpoints are of steps {found}: killed while they saved, or not as many workers as"
+                " before; resume with as many, or start anew in an empty folder"
+            )
+
+    def average(self, tensors: list[Tensor], spent: float) -> float:
+        """Replace tensors by their mean over all workers; return the longest time `spent`, in seconds."""
+        if self.count == 1:
+            return spent
         whole = torch.cat([tensor.detach().flatten().double().cpu() for tensor in tensors])
-        most = torch.tensor(least, dtype=torch.float64)
+        most = torch.tensor(spent, dtype=torch.float64)
         dist.all_reduce(whole)
         dist.all_reduce(most, dist.ReduceOp.MAX)
         means = torch.split(whole / self.count, [tensor.numel() for tensor in tensors])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.multiprocessing import spawn
+from torch.multiprocessing import ProcessRaisedException, spawn
 
 from nowcast.errors import ConfigError
 from nowcast.models.cascade import Cascade
@@ -214,13 +214,20 @@ def _work(rank: int, port: int, folder: str, sequence: Sequence) -> None:
     train(config(folder, steps=4, together=2, every=2), sequences=[sequence])
 
 
-def test_workers_take_the_mean_of_all(sequence, tmp_path):
+def _together(folder, sequence):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    spawn(_work, (port, str(tmp_path), sequence), nprocs=2)
+    spawn(_work, (port, str(folder), sequence), nprocs=2)
+
+
+def test_workers_take_the_mean_of_all(sequence, tmp_path):
+    _together(tmp_path, sequence)
     one, other = (load_file(tmp_path / f"checkpoint{own}.safetensors") for own in ("", "-1"))
     same = {name for name in one if torch.equal(one[name], other[name])}
     assert {name for name in one if name.startswith(("model.", "averaged."))} <= same
     assert any(name.startswith("optimizer.") and name not in same for name in one), "each had its own samples"
     weights = load_file(tmp_path / "weights.safetensors")
     assert all(torch.equal(value, one[f"averaged.{name}"]) for name, value in weights.items())
+    (tmp_path / "checkpoint-1.safetensors").unlink()
+    with pytest.raises(ProcessRaisedException, match=r"checkpoints are of steps \[4, 0\]"):
+        _together(tmp_path, sequence)
