@@ -5,8 +5,10 @@ model group of leads after group, and each group's outputs down on a second stre
 lie at fixed addresses; all engines of the process share one graph pool as their scratch.
 """
 
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from multiprocessing import get_context
 from typing import Any
 
 import structlog
@@ -27,6 +29,8 @@ from nowcast.models.spec import Inputs, Outputs
 log = structlog.get_logger()
 
 WARM_UPS = 3
+BESIDE = 4
+"""Shapes compiled at once."""
 
 
 @cache
@@ -115,13 +119,24 @@ class InductorEngine:
         self._card.release(self._need)
 
 
-def build(name: str, shapes: Iterable[tuple[int, int]]) -> bytes:
-    """Compile a model for regions of these shapes on this machine's GPU, minutes each; return the plan's bytes."""
-    model, spec = Compiled(name), spec_of(build_model(name))
-    for height, width in shapes:
-        log.info("compiling", model=name, height=height, width=width)
-        model.add(tuple(torch.zeros(s, device="cuda") for s in input_shapes(spec, 1, height, width).values()))
+def build(name: str, shapes: Sequence[tuple[int, int]]) -> bytes:
+    """Compile a model for regions of these shapes on this machine's GPU, minutes each; return the plan's bytes.
+
+    Shapes are compiled beside each other, each in a process of its own: what it does is mostly one thread's work.
+    """
+    model = Compiled(name)
+    with ProcessPoolExecutor(min(len(shapes), BESIDE), get_context("spawn")) as processes:
+        for shape, packages in zip(shapes, processes.map(partial(_packages, name), shapes), strict=True):
+            model.saved[shape] = packages
     return model.pack()
+
+
+def _packages(name: str, shape: tuple[int, int]) -> list[bytes]:
+    """Compile one shape."""
+    log.info("compiling", model=name, height=shape[0], width=shape[1])
+    model, given = Compiled(name), input_shapes(spec_of(build_model(name)), 1, *shape)
+    model.add(tuple(torch.zeros(s, device="cuda") for s in given.values()))
+    return model.saved[shape]
 
 
 def _tensor(buffer: Buffer, shape: Shape) -> torch.Tensor:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 SERVER = "postgresql://postgres@127.0.0.1:5432"
@@ -13,6 +12,8 @@ SERVER = "postgresql://postgres@127.0.0.1:5432"
 @pytest.fixture(scope="session")
 def postgres_url():
     """A PostgreSQL database of this test session's own."""
+    import psycopg
+
     name = f"nowcast_test_{uuid4().hex[:12]}"
     try:
         admin = psycopg.connect(f"{SERVER}/postgres", autocommit=True, connect_timeout=3)
@@ -29,6 +30,8 @@ def database_url(request, tmp_path):
     """The URL of an empty database, not migrated: one test for SQLite, one for PostgreSQL."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'nowcast.db'}"
+    import psycopg
+
     url = request.getfixturevalue("postgres_url")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA public CASCADE")

@@ -134,6 +134,7 @@ def test_the_same_inputs_give_the_same_outputs(engine):
 
 
 def test_ten_thousand_cycles_take_no_byte_more(engine):
+    """Counted by the driver for the whole GPU: nothing else may run on it."""
     from engines.device import the_card
 
     case = inputs(256)
