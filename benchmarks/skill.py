@@ -4,8 +4,8 @@
 
 pysteps runs in an environment of its own, made here; its tallies are kept, one JSON per case. `--weights` scores
 `<event>.safetensors` of a folder on that event: leave-one-event-out. Without it, the ensembles are scored on the
-permitted events too, in rows called "trained on": no evidence of skill, but the probability thresholds of `csi_chosen`
-are chosen there.
+permitted events too, as far as DATA has them, in rows called "trained on": no evidence of skill, but the probability
+thresholds of `csi_chosen` are chosen there. `benchmarks.cut` makes a sequence of any radar's files.
 
 An ensemble is scored in `--draws` draws of its noise, each of 24 members as STEPS has them, and the tallies are summed:
 one draw moves the CRPS of an event of four cases by up to 2 %. Four start times are few for a reliability diagram too:
@@ -259,7 +259,7 @@ def main() -> None:
         trained, ensemble = [], isinstance(create(name), Ensemble)
         draws, fewer = (args.draws, args.permitted_draws or args.draws) if create(name).spec.noise else (1, 1)
         if ensemble and not args.weights:
-            for event in PERMITTED:
+            for event in (e for e in PERMITTED if (args.data / f"{e}.npz").exists()):
                 parts = scored(name, None, event, fewer, args)
                 report.setdefault(event, {})[f"{name} (trained on)"] = table(parts, fewer)
                 trained.append(pool(parts))
@@ -273,6 +273,7 @@ def main() -> None:
                     found = processes.map(chance, ((name, left_out, c, args.device) for c in cases(args.data, event)))
                     by_chance(rows, list(found))
             print(event, name, {m: r["crps"] for m, r in rows.items()}, flush=True)
+            write(args.out, report)
     report["versions"] = report.get("versions", {}) | {
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -282,8 +283,13 @@ def main() -> None:
         "permitted": list(PERMITTED),
         "validation": list(VALIDATION),
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report))
+    write(args.out, report)
+
+
+def write(path: Path, report: dict) -> None:
+    """Write what is known so far: a long run may be cut off."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report))
 
 
 if __name__ == "__main__":
