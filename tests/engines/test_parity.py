@@ -1,11 +1,13 @@
 """The gate passes the engine that serves, and fails every sabotaged one."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import numpy as np
+import onnx
 import pytest
 
-from engines.export import export, require_fp32_grids
+from engines.export import require_fp32_grids
 from engines.golden import HEIGHT, WIDTH, make_cases, pack, unpack
 from engines.openvino import OpenVinoEngine
 from engines.parity import check_engine, require_parity
@@ -28,6 +30,32 @@ def test_openvino_does_what_the_reference_does():
     assert {r.csi_difference for r in records if r.product == "coverage"} == {None}
 
 
+def test_the_plan_that_ships_is_the_model_at_another_batch_and_size():
+    plan = shipped_plan("edge")
+    cases = [case.inputs.named() for case in unpack(plan.golden()) if case.name in {"convective", "stratiform"}]
+    inputs = Inputs(*(np.concatenate([np.tile(case[name], (3, 2)) for case in cases]) for name in cases[0]))
+    assert inputs.stack.shape == (2, 4, 192, 192)
+    found, expected = OpenVinoEngine(plan, 192, 192, batch=2)(inputs), TorchEngine(plan.spec)(inputs)
+    for name, was in expected.items():
+        wet = was > 0.004
+        assert -10 * np.log10(np.mean((found[name] - was)[wet] ** 2) + 1e-20) > 60, name
+
+
+@pytest.mark.parametrize(("kind", "fits"), [(onnx.TensorProto.FLOAT, True), (onnx.TensorProto.FLOAT16, False)])
+def test_sampling_grids_in_halves_are_refused(kind, fits):
+    sizes = {"field": (1, 1, 8, 8), "grid": (1, 8, 8, 2), "moved": (1, 1, 8, 8)}
+    field, grid, moved = (onnx.helper.make_tensor_value_info(name, kind, size) for name, size in sizes.items())
+    node = onnx.helper.make_node("GridSample", ["field", "grid"], ["moved"])
+    graph = onnx.helper.make_model(onnx.helper.make_graph([node], "one", [field, grid], [moved])).SerializeToString()
+    with nullcontext() if fits else pytest.raises(EngineError, match="GridSample must be FP32"):
+        require_fp32_grids(graph)
+
+
+@pytest.mark.parametrize("name", ["standard", "edge", "edge-members", "advection"])
+def test_sampling_grids_that_ship_are_fp32(name):
+    require_fp32_grids(shipped_plan(name).graph())
+
+
 def test_the_golden_cases_that_ship_are_those_of_the_reference():
     shipped, made = unpack(PLAN.golden()), unpack(pack(make_cases(PLAN.spec, TorchEngine(PLAN.spec))))
     for old, new in zip(shipped, made, strict=True):
@@ -35,12 +63,6 @@ def test_the_golden_cases_that_ship_are_those_of_the_reference():
             assert np.array_equal(values, new.inputs.named()[name])
         for name, values in old.expected.items():
             assert np.abs(values - new.expected[name]).max() < 1e-3
-
-
-def test_an_export_serves_like_the_plan_that_ships(tmp_path):
-    plan = export("advection", tmp_path)
-    require_parity(check_engine(plan, OpenVinoEngine, NOW))
-    require_fp32_grids(plan.graph())
 
 
 class Sabotaged(TorchEngine):

@@ -10,7 +10,7 @@ import torch
 from nowcast.errors import ConfigError, UnknownModel
 from nowcast.models.advection import Advection
 from nowcast.models.cascade import Cascade
-from nowcast.models.ensemble import Ensemble, quantiles
+from nowcast.models.ensemble import quantiles
 from nowcast.models.levels import DRY, latent_to_rate, to_latent
 from nowcast.models.matching import Matching
 from nowcast.models.persistence import Persistence
@@ -358,38 +358,3 @@ def test_registry_names_its_models():
     still_rain, _ = Persistence()(stack, mask, still())
     moved, _ = Advection()(stack, mask, still())
     assert torch.allclose(still_rain, moved, atol=1e-5)
-
-
-@pytest.mark.timeout(400)
-def test_exported_graph_is_the_model():
-    """OpenVINO runs the exported graph with another batch and size, at 60 dB or better on wet pixels."""
-    openvino = pytest.importorskip("openvino")
-    pytest.importorskip("onnxscript")
-    from torch.export import Dim
-
-    model = Ensemble("edge", members=4, width=0, leads=1)
-    model.cascade.load_state_dict(create("edge").cascade.state_dict())
-    model.eval()
-    example = (rain(), torch.ones(1, 4, SIZE, SIZE), still(), noise(model), torch.ones(1, 1, SIZE // 32, SIZE // 32))
-    example = tuple(torch.cat((e, e)) for e in example)
-    dynamic = tuple({0: Dim.AUTO, e.ndim - 2: Dim.AUTO, e.ndim - 1: Dim.AUTO} for e in example)
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model, example, dynamo=True, opset_version=18, input_names=list(model.spec.inputs),
-            output_names=list(model.spec.outputs), dynamic_shapes=dynamic, verbose=False,
-        )  # fmt: skip
-    core = openvino.Core()
-    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 2}
-    compiled = core.compile_model(core.read_model(program.model_proto.SerializeToString()), "CPU", hints)
-    stack = rain(7, 192)
-    pixel = torch.full((1, 1, 6, 6), 0.5)
-    inputs = (stack, torch.ones_like(stack), still(192) + 1.5, noise(model, 192), pixel)
-    with torch.no_grad():
-        reference = model(*inputs)
-    for index, name in enumerate(model.spec.outputs):
-        told, was = compiled([i.numpy() for i in inputs])[index], reference[index].numpy()
-        wet = was > 0.004
-        assert -10 * np.log10(np.mean((told - was)[wet] ** 2) + 1e-20) > 60, name
