@@ -177,7 +177,7 @@ class Cascade(nn.Module):
     def drift(self, noise: Tensor) -> Tensor:
         """Return each member's error of motion (B, M, 2), of size 1 on average: the compass, turned by the noise."""
         slopes = F.conv2d(noise[:, :1], self.haar, stride=2).float().mean((2, 3))
-        cosine, sine = torch.split(slopes * torch.rsqrt((slopes * slopes).sum(1, keepdim=True) + 1e-12), 1, 1)
+        cosine, sine = torch.split(slopes * torch.rsqrt((slopes * slopes).sum(1, keepdim=True).clamp(min=1e-12)), 1, 1)
         x, y = self.compass[:, 0], self.compass[:, 1]
         return torch.stack((cosine * x - sine * y, sine * x + cosine * y), -1)
 
