@@ -30,7 +30,7 @@ class Limits:
     load
         To be built; after that its process is killed.
     wait
-        To be built while a cycle waits; after that the next rung serves, and the building goes on.
+        To be built while cycles wait, all together; after that the next rung serves, and the building goes on.
     call
         To answer one call.
     """
@@ -193,9 +193,9 @@ class RemoteEngine:
         """
         if self._begun is None:
             return
-        left = self._begun + self._limits.load - time.monotonic()
+        until = self._begun + min(self._limits.load, self._limits.wait)
         try:
-            answer = self._process.finish(min(left, self._limits.wait))
+            answer = self._process.finish(until - time.monotonic())
         except EngineError:
             self._begun = None
             self._process.built()

@@ -102,6 +102,21 @@ def test_the_next_rung_serves_while_a_better_one_is_being_built(ladder_of):
     assert rungs[-1] == "tensorrt"
 
 
+def test_cycles_wait_once_for_what_is_being_built(ladder_of, monkeypatch):
+    """Every region of every cycle waiting anew would make them all late for as long as a compiler takes."""
+    waits, finish = [], EngineProcess.finish
+
+    def counted(process, seconds):
+        waits.append(max(seconds, 0) if process._building else 0)
+        return finish(process, seconds)
+
+    monkeypatch.setattr(EngineProcess, "finish", counted)
+    ladder = ladder_of(fake("SlowToLoad", Limits(load=30, wait=0.2, call=5)), extrapolation())
+    first, *_ = [serve(ladder).rung for _ in range(4)]
+    assert first == "extrapolation"
+    assert 0 < sum(waits) <= 0.2
+
+
 def test_a_rung_is_tried_again_after_its_rest_and_in_a_new_process(ladder_of):
     ladder = ladder_of(fake("Good"), extrapolation())
     assert serve(ladder).rung == "tensorrt"
