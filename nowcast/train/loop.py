@@ -43,7 +43,7 @@ class TrainConfig:
     width
         Channels of the context network; 0 fits the tables alone.
     start
-        Weights (safetensors) to start from: fine-tuning on a region's own archive.
+        Weights (safetensors) to start from, those that ship or of another run: fine-tuning on a region's own archive.
     steps, seconds
         End of the run, whichever comes first; the learning rate falls along a cosine to it.
     together
@@ -223,9 +223,15 @@ class Trainer:
 
 
 def take(model: Cascade, weights: dict[str, Tensor], name: str) -> None:
-    """Load weights, or raise `ConfigError` when they are of another size or of another version's model."""
+    """Load weights, of a cascade or of an ensemble as they ship.
+
+    Raises
+    ------
+    ConfigError
+        When they are of another size or of another version's model.
+    """
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict({key.removeprefix("cascade."): value for key, value in weights.items()})
     except RuntimeError as error:
         told = str(error).splitlines()[1].strip()
         raise ConfigError(f"{name}: of another model or version ({told}); take its width, or start anew") from error

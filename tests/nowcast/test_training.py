@@ -13,6 +13,8 @@ from torch.multiprocessing import ProcessRaisedException, spawn
 
 from nowcast.errors import ConfigError
 from nowcast.models.cascade import Cascade
+from nowcast.models.ensemble import WEIGHTS
+from nowcast.models.registry import create
 from nowcast.train.data import MISSING, Augment, Sampler, Sequence, decode, encode, read
 from nowcast.train.loop import TrainConfig, Trainer, chances, train
 from nowcast.train.losses import TOLERATED, almost_fair_crps, loss_of_lead, spectrum_gap
@@ -119,6 +121,12 @@ def test_train_writes_weights_and_goes_on(sequence, tmp_path):
     train(config(tmp_path, width=0, steps=3, every=1), lambda step, losses: seen.append((step, losses)), [sequence])
     assert [s for s, _ in seen] == [1, 2, 3]
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 3
+
+
+def test_a_run_starts_from_the_weights_that_ship(sequence, tmp_path):
+    trainer = Trainer(config(tmp_path, width=0, members=8, start=str(WEIGHTS / "edge.safetensors")), [sequence])
+    shipped = create("edge").cascade.state_dict()
+    assert all(torch.equal(value, shipped[name]) for name, value in trainer.model.state_dict().items())
 
 
 def test_weights_of_another_version_are_refused_in_one_line(sequence, tmp_path):
