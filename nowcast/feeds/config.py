@@ -39,7 +39,8 @@ class FeedConfig:
         Where files appear (kind `folder`).
     url, listing, pattern, time_format
         A template with `{time:…}` for each file, or a page in which `pattern` finds file names; with a listing, `url`
-        (with `{name}`) says where the files are, else they lie beside the listing.
+        (with `{name}`) says where the files are, else they lie beside the listing. A listing with `{time:…}` is asked
+        for each page that has wanted times.
     indirect
         The URL answers JSON that has the file's URL under this key (KNMI).
     store, options
@@ -117,12 +118,20 @@ class FeedConfig:
         newest = floor(now, step)
         return [newest - step * n for n in range(int(self.look_back_minutes / self.step_minutes) + 1)]
 
+    def listings(self, now: datetime) -> list[str]:
+        """Return the pages or folders that name wanted files: after midnight the day before's too, the newest first."""
+        oldest = now - timedelta(minutes=self.look_back_minutes)
+        return list(dict.fromkeys(self.listing.format(time=t) for t in (now, *self.times(now), oldest)))
+
     def young(self, name: str, now: datetime) -> datetime | None:
         """Return the time in a file's name if it matches and is wanted, else None."""
         match = re.fullmatch(self.pattern, name)
         if not match:
             return None
-        time = datetime.strptime(match["time"], self.time_format).replace(tzinfo=UTC)
+        try:
+            time = datetime.strptime(match["time"], self.time_format).replace(tzinfo=UTC)
+        except ValueError:  # digits that are no date
+            return None
         return time if timedelta(minutes=-5) <= now - time <= timedelta(minutes=self.look_back_minutes) else None
 
     def headers(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from nowcast.errors import FeedError
+from nowcast.errors import FeedError, NoRoom
 from nowcast.feeds.config import FeedConfig
 from nowcast.feeds.inbox import SAFE, UNFINISHED, Inbox
 
@@ -29,17 +29,35 @@ class FolderFeed:
         Raises
         ------
         FeedError
-            When the folder cannot be read.
+            When the folder cannot be read, or nothing was taken and something could not be.
         """
         try:
-            entries = [
-                entry for entry in os.scandir(self.config.folder) if entry.is_file() and self._wanted(entry, now)
-            ]
+            entries = [entry for entry in os.scandir(self.config.folder) if self._wanted(entry, now)]
         except OSError as error:
             raise FeedError(f"feed {self.config.name}: {self.config.folder}: {error.strerror}; check it") from error
-        arrived = [path for path in (self._take(entry) for entry in sorted(entries, key=_changed)) if path]
-        self._looked = {path: stamp for path, stamp in self._looked.items() if path.exists()}
-        self._taken = {path: stamp for path, stamp in self._taken.items() if path.exists()}
+        listed = {Path(entry.path) for entry in entries}
+        self._looked = {path: stamp for path, stamp in self._looked.items() if path in listed}
+        self._taken = {path: stamp for path, stamp in self._taken.items() if path in listed}
+        return self._take_each(sorted(entries, key=_changed))
+
+    def _take_each(self, entries: "list[os.DirEntry[str]]") -> list[Path]:
+        arrived: list[Path] = []
+        failed: list[str] = []
+        for entry in entries:
+            try:
+                path = self._take(entry)
+            except FileNotFoundError:  # others took it away since the folder was listed
+                continue
+            except OSError as error:
+                failed.append(f"{entry.path}: {error.strerror}; let this user read it, tried again later")
+                continue
+            except (FeedError, NoRoom) as error:
+                failed.append(str(error))
+                continue
+            if path:
+                arrived.append(path)
+        if failed and not arrived:
+            raise FeedError("; ".join(failed[:3]))
         return arrived
 
     def _wanted(self, entry: "os.DirEntry[str]", now: datetime) -> bool:
@@ -48,6 +66,8 @@ class FolderFeed:
         return not self.config.pattern or self.config.young(entry.name, now) is not None
 
     def _take(self, entry: "os.DirEntry[str]") -> Path | None:
+        if not entry.is_file():
+            return None
         path, status = Path(entry.path), entry.stat()
         stamp = (status.st_size, status.st_mtime_ns)
         if self._taken.get(path) == stamp:
@@ -55,10 +75,18 @@ class FolderFeed:
         before, self._looked[path] = self._looked.get(path), stamp
         if not status.st_size or (before != stamp and time.time() - status.st_mtime < SETTLED):
             return None
-        self._taken[path] = stamp
+        if status.st_size > self.config.max_bytes:
+            raise FeedError(
+                f"{path}: {status.st_size} bytes, at most {self.config.max_bytes} are taken; raise max_bytes"
+            )
         with path.open("rb") as file:
-            return self._inbox.put(path.name, iter(lambda: file.read(1 << 20), b""), self.config.max_bytes)
+            taken = self._inbox.put(path.name, iter(lambda: file.read(1 << 20), b""), self.config.max_bytes)
+        self._taken[path] = stamp
+        return taken
 
 
 def _changed(entry: "os.DirEntry[str]") -> float:
-    return entry.stat().st_mtime
+    try:
+        return entry.stat().st_mtime
+    except OSError:  # told when it is to be taken
+        return 0.0

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from nowcast.errors import FeedError
+from nowcast.errors import FeedError, NoRoom
 from nowcast.feeds.config import FeedConfig
 from nowcast.feeds.inbox import Inbox
 from nowcast.feeds.request import Answer, Deadline, Refused, request
@@ -23,6 +23,14 @@ LISTING_BYTES = 8_000_000
 REDIRECTS = 3
 BACKOFF = 0.5
 BUSY = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a listing named when it last changed."""
+
+    etag: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass
@@ -38,8 +46,7 @@ class HttpFeed:
     config: FeedConfig
     inbox: Inbox
     not_before: float = 0.0
-    _listed: dict[str, str] = field(default_factory=dict)
-    _names: list[str] = field(default_factory=list)
+    _pages: dict[str, Page] = field(default_factory=dict)
     _done: dict[str, str] = field(default_factory=dict)
 
     def poll(self, now: datetime) -> list[Path]:
@@ -49,12 +56,14 @@ class HttpFeed:
         ------
         FeedError
             When nothing could be fetched; what was fetched before stays.
+        NoRoom
+            When the feed folder cannot be searched.
         """
         if time.monotonic() < self.not_before:
             return []
         arrived: list[Path] = []
         failed: list[str] = []
-        for name, url in self._wanted(now):
+        for name, url in self._wanted(now, failed):
             if name in self._done or self.inbox.has(name):
                 continue
             try:
@@ -62,33 +71,48 @@ class HttpFeed:
             except FeedError as error:
                 failed.append(str(error))
                 continue
+            except NoRoom as error:  # nor is there for the others: they are not fetched in vain
+                failed.append(str(error))
+                break
             if path:
                 arrived.append(path)
         if failed and not arrived:
             raise FeedError("; ".join(failed[:3]))
         return arrived
 
-    def _wanted(self, now: datetime) -> list[tuple[str, str]]:
+    def _wanted(self, now: datetime, failed: list[str]) -> list[tuple[str, str]]:
         """Return (name, URL) of the files that are wanted, newest first."""
-        if not self.config.listing:
-            urls = [self.config.url.format(time=t) for t in self.config.times(now)]
-            return [(unquote(urlsplit(url).path).rsplit("/", 1)[-1], url) for url in urls]
-        listing = self.config.listing.format(time=now)
-        times = {name: t for name in self._listing(listing) if (t := self.config.young(name, now))}
-        newest = sorted(times, key=lambda name: times[name], reverse=True)
-        return [(n, self._url(n, times[n], listing)) for n in newest]
+        if self.config.listing:
+            return self._listed(now, failed)
+        urls = [self.config.url.format(time=t) for t in self.config.times(now)]
+        return [(unquote(urlsplit(url).path).rsplit("/", 1)[-1], url) for url in urls]
+
+    def _listed(self, now: datetime, failed: list[str]) -> list[tuple[str, str]]:
+        """Return what the listings name; one that fails hides no other, and is told in `failed`."""
+        self._pages = {page: self._pages.get(page, Page()) for page in self.config.listings(now)}
+        times: dict[str, datetime] = {}
+        urls: dict[str, str] = {}
+        for page in self._pages:
+            try:
+                young = {name: t for name in self._listing(page) if (t := self.config.young(name, now))}
+            except FeedError as error:
+                failed.append(str(error))
+                continue
+            times |= young
+            urls |= {name: self._url(name, t, page) for name, t in young.items()}
+        return [(name, urls[name]) for name in sorted(times, key=lambda name: times[name], reverse=True)]
 
     def _url(self, name: str, at: datetime, listing: str) -> str:
         return self.config.url.format(name=name, time=at) if self.config.url else urljoin(listing, name)
 
-    def _listing(self, url: str) -> list[str]:
+    def _listing(self, url: str) -> tuple[str, ...]:
         """Return the file names on a page; from the last time where the server says that it has not changed."""
-        answer = self._ask(url, LISTING_BYTES, self._listed.get(url, ""))
+        answer = self._ask(url, LISTING_BYTES, self._pages[url].etag)
         if answer is not None:
             text = unquote(b"".join(answer.blocks).decode("utf-8", "replace"))
-            self._names = sorted({match[0] for match in re.finditer(self.config.pattern, text)})
-            self._listed = {url: answer.etag}
-        return self._names
+            names = sorted({match[0] for match in re.finditer(self.config.pattern, text)})
+            self._pages[url] = Page(answer.etag, tuple(names))
+        return self._pages[url].names
 
     def _fetch(self, name: str, url: str) -> Path | None:
         if self.config.indirect:

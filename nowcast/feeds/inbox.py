@@ -4,10 +4,10 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nowcast.errors import FeedError
+from nowcast.errors import FeedError, NoRoom
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=,~-]{0,199}")
 PACKED = (".gz", ".bz2")
@@ -28,8 +28,12 @@ class Inbox:
         folder.mkdir(parents=True, exist_ok=True)
 
     def has(self, name: str) -> bool:
-        """Tell whether a file of that name is there."""
-        return (self.folder / safe(name)).exists()
+        """Tell whether a file of that name is there; `NoRoom` where the folder cannot be searched."""
+        path = self.folder / safe(name)
+        try:
+            return path.exists()
+        except OSError as error:
+            raise NoRoom.of(path, error) from error
 
     def put(self, name: str, content: Iterable[bytes], limit: int) -> Path | None:
         """Write a file and return its path; None where it is there with the same bytes.
@@ -40,9 +44,17 @@ class Inbox:
         Raises
         ------
         FeedError
-            When it is longer than `limit`, or empty.
+            When it is longer than `limit`, empty, or its content cannot be read.
+        NoRoom
+            When it cannot be written.
         """
-        name = safe(name)
+        path = self.folder / safe(name)
+        try:
+            return self._put(name, _read(name, content), limit)
+        except OSError as error:
+            raise NoRoom.of(path, error) from error
+
+    def _put(self, name: str, content: Iterable[bytes], limit: int) -> Path | None:
         descriptor, part = tempfile.mkstemp(prefix=".", suffix=".part", dir=self.folder)
         try:
             digest, size = hashlib.sha256(), 0
@@ -70,6 +82,14 @@ class Inbox:
                     return None
             number += 1
         return path
+
+
+def _read(name: str, content: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the content; where it cannot be read, that is no fault of the disk that it is written to."""
+    try:
+        yield from content
+    except OSError as error:
+        raise FeedError(f"{name}: {error.strerror or error}; asked again later") from error
 
 
 def safe(name: str) -> str:

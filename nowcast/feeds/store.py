@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from nowcast.errors import FeedError
+from nowcast.errors import FeedError, NowcastError
 from nowcast.feeds.config import FeedConfig
 from nowcast.feeds.inbox import Inbox
 
@@ -26,20 +26,19 @@ class ObjectFeed:
         ------
         FeedError
             When fsspec is not installed or the store does not answer.
+        NoRoom
+            When a file cannot be written.
         """
         try:
             return self._poll(now)
-        except FeedError:
+        except NowcastError:
             raise
         except Exception as error:  # fsspec's back ends raise whatever their libraries do
             told = f"{type(error).__name__}: {error}".split("\n", 1)[0]
             raise FeedError(f"feed {self.config.name}: {self.config.store}: {told}; asked again later") from error
 
     def _poll(self, now: datetime) -> list[Path]:
-        system = self._system = self._system or self._connect()
-        system.invalidate_cache()
-        folder = self.config.listing.format(time=now)
-        found = {str(e["name"]).rsplit("/", 1)[-1]: e for e in system.ls(folder, detail=True) if e["type"] == "file"}
+        found = self._found(now)
         times = {name: time for name in found if (time := self.config.young(name, now)) and not self._inbox.has(name)}
         arrived = []
         for name in sorted(times, key=lambda name: times[name], reverse=True):
@@ -50,6 +49,23 @@ class ObjectFeed:
             if path:
                 arrived.append(path)
         return arrived
+
+    def _found(self, now: datetime) -> dict[str, Any]:
+        """Return the entries of the listed folders by name; of several, one that is not there (yet) is no failure."""
+        system = self._system = self._system or self._connect()
+        system.invalidate_cache()
+        found: dict[str, Any] = {}
+        missing: FileNotFoundError | None = None
+        for folder in self.config.listings(now):
+            try:
+                entries = system.ls(folder, detail=True)
+            except FileNotFoundError as error:
+                missing = error
+                continue
+            found |= {str(e["name"]).rsplit("/", 1)[-1]: e for e in entries if e["type"] == "file"}
+        if missing and not found:
+            raise missing
+        return found
 
     def _blocks(self, key: str) -> Iterator[bytes]:
         with self._system.open(key, "rb") as file:

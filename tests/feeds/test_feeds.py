@@ -1,14 +1,18 @@
 """Feeds against a server that misbehaves in each way that servers do, a folder, and an object store in memory."""
 
+import errno
 import os
+import shutil
 import threading
 import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from nowcast.errors import ConfigError, FeedError
 from nowcast.feeds.config import FeedConfig, known_feeds, read_feeds
@@ -239,7 +243,6 @@ def names(*minutes):
 def test_a_listing_out_of_order_with_duplicates_old_and_foreign_names(server, feed):
     old = "radar_202404011200.h5"
     listed = [*names(10, 0, 5), *names(0), old, "../../../etc/passwd", "radar_2024.h5", "radar_999999999999.h5"]
-    listed.remove("radar_999999999999.h5")
     server.pages["/list/"] = lambda handler, _: send(handler, page_of(*listed))
     for name in names(0, 5, 10):
         server.pages[f"/list/{name}"] = lambda handler, _: send(handler, handler.path.encode())
@@ -261,6 +264,36 @@ def test_a_listing_is_asked_conditionally(server, feed):
     assert feed.poll(NOW) == []
     assert len(feed.poll(NOW)) == 1  # named by the unchanged page, there now
     assert [headers.get("If-None-Match") for path, headers in server.seen if path == "/list/"] == [None, '"v1"']
+
+
+def test_after_midnight_the_listing_of_the_day_before_is_asked_too(server, feed):
+    late, early = "radar_202405012355.h5", "radar_202405020000.h5"
+    midnight = datetime(2024, 5, 2, 0, 2, tzinfo=UTC)
+
+    def page(tag, *listed):
+        def answer(handler, _):
+            if handler.headers.get("If-None-Match") == tag:
+                return send(handler, b"", 304)
+            return send(handler, page_of(*listed), ETag=tag)
+
+        return answer
+
+    server.pages["/20240501/"] = page('"old"', late)
+    server.pages[f"/20240501/{late}"] = lambda handler, n: send(handler, b"", 404) if n == 1 else send(handler)
+    server.pages[f"/20240502/{early}"] = lambda handler, _: send(handler)
+    feed = feed(url="", listing=server.url + "/{time:%Y%m%d}/", pattern=PATTERN, look_back_minutes=30)
+    assert feed.poll(midnight) == []  # named, but not there yet; and the new day has no page yet
+    server.pages["/20240502/"] = page('"new"', early)
+    assert [path.name for path in feed.poll(midnight)] == [early, late]  # each beside the page that names it
+    server.pages["/20240501/"] = lambda handler, _: send(handler, b"", 403)
+    server.pages["/20240502/"] = page('"newer"', early, "radar_202405020005.h5")
+    server.pages["/20240502/radar_202405020005.h5"] = lambda handler, _: send(handler)
+    assert len(feed.poll(midnight)) == 1  # a listing that fails hides no other
+    tags = [(path[:9], headers.get("If-None-Match")) for path, headers in server.seen if path.endswith("/")]
+    assert [tag for day, tag in tags if day == "/20240501"] == [None, '"old"', '"old"']
+    assert [tag for day, tag in tags if day == "/20240502"] == [None, None, '"new"']
+    feed.poll(midnight + timedelta(hours=12))
+    assert [path for path, _ in server.seen][-1] == "/20240502/"  # the day before is asked no more
 
 
 def test_one_bad_file_does_not_hold_up_the_others(server, feed):
@@ -330,6 +363,118 @@ def test_a_folder_feed_takes_files_that_stand_still(tmp_path):
         FolderFeed(FeedConfig("f", "odim", "folder", folder=str(tmp_path / "gone")), Inbox(tmp_path / "x")).poll(NOW)
 
 
+@pytest.fixture
+def drop(tmp_path):
+    """Return a folder feed, and a function that puts a file that stands still into its folder."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+
+    def put(name, age=60.0, content=b"whole"):
+        path = outside / name
+        path.write_bytes(content)
+        os.utime(path, (time.time() - age,) * 2)
+        return path
+
+    config = FeedConfig("f", "odim", "folder", folder=str(outside), max_bytes=100)
+    return FolderFeed(config, Inbox(tmp_path / "feed/odim")), put
+
+
+def test_a_file_that_cannot_be_read_hides_no_other_is_told_once_and_taken_later(drop, monkeypatch):
+    feed, put = drop
+    locked = put("locked.h5", age=90)
+    locked.with_name("loop.h5").symlink_to("loop.h5")
+    put("long.h5", age=70, content=b"x" * 101)
+    put("good.h5")
+    opened, arrived = Path.open, []
+
+    def refuse(path, *args):
+        if path == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *args)
+
+    monkeypatch.setattr(Path, "open", refuse)  # these tests may run as root, who reads everything
+    runner = FeedRunner((feed,), arrived.extend, now=lambda: NOW)
+    with capture_logs() as logs:
+        for _ in range(3):
+            runner.look(feed)
+    assert [path.name for path in arrived] == ["good.h5"]
+    state = runner.states["f"]
+    assert state.failures == 2
+    for told in ("locked.h5: Permission denied", "loop.h5: Too many levels", "long.h5: 101 bytes, at most 100"):
+        assert told in state.last_error
+    assert [entry["event"] for entry in logs] == ["feed failed"]
+    monkeypatch.undo()
+    runner.look(feed)
+    assert arrived[-1].name == "locked.h5"
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["before-stat", "before-open"])
+def test_a_file_that_is_rotated_away_under_a_look_is_no_failure(drop, monkeypatch, seen):
+    feed, put = drop
+    gone, listing = put("gone.h5", age=90), os.scandir
+    put("good.h5")
+
+    def scandir(folder):
+        entries = list(listing(folder))
+        for entry in entries if seen else ():
+            entry.stat()  # which the entry remembers
+        gone.unlink()
+        return entries
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert [path.name for path in feed.poll(NOW)] == ["good.h5"]
+
+
+def test_what_cannot_be_written_is_told_and_taken_later(drop, tmp_path):
+    feed, put = drop
+    put("radar.h5")
+    shutil.rmtree(tmp_path / "feed/odim")
+    with pytest.raises(FeedError, match=r"radar\.h5: No such file .*; make room on its disk"):
+        feed.poll(NOW)
+    (tmp_path / "feed/odim").mkdir()
+    assert [path.name for path in feed.poll(NOW)] == ["radar.h5"]
+
+
+@pytest.mark.parametrize(("owner", "call"), [(os, "replace"), (Path, "exists")])
+def test_a_full_or_closed_disk_fails_an_http_feed_until_there_is_room(server, feed, tmp_path, monkeypatch, owner, call):
+    name = names(0)[0]
+    server.pages["/list/"] = lambda handler, _: send(handler, page_of(*names(0, 5)))
+    for listed in names(0, 5):
+        server.pages[f"/list/{listed}"] = lambda handler, _: send(handler)
+    feed = feed(url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
+    runner = FeedRunner((feed,), lambda paths: None, now=lambda: NOW)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, full)
+        runner.look(feed)
+    assert f"{name}: No space left on device; make room" in runner.states["test"].last_error
+    assert server.asked[f"/list/{names(5)[0]}"] == 0  # not fetched in vain
+    assert list((tmp_path / "feed/odim").iterdir()) == []
+    runner.look(feed)
+    assert (runner.states["test"].arrived, runner.states["test"].last_error) == (2, "")
+
+
+def test_content_that_cannot_be_read_is_no_fault_of_our_disk(tmp_path):
+    def content():
+        yield b"half"
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(FeedError, match=r"radar\.h5: Input/output error; asked again later"):
+        Inbox(tmp_path).put("radar.h5", content(), 10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bug_still_ends_the_look(drop, monkeypatch):
+    feed, put = drop
+    put("radar.h5")
+    monkeypatch.setattr(Inbox, "put", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        FeedRunner((feed,), lambda paths: None, now=lambda: NOW).look(feed)
+
+
 def test_an_object_store(tmp_path):
     fsspec = pytest.importorskip("fsspec", reason="fsspec is in the extra object-store")
     system = fsspec.filesystem("memory")
@@ -350,6 +495,25 @@ def test_an_object_store(tmp_path):
         feed.poll(NOW)
     with pytest.raises(FeedError, match="asked again later"):
         ObjectFeed(replace(config, store="no-such-store"), Inbox(tmp_path)).poll(NOW)
+
+
+def test_after_midnight_an_object_store_is_asked_for_the_day_before_too(tmp_path):
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is in the extra object-store")
+    system, midnight = fsspec.filesystem("memory"), datetime(2024, 5, 2, 0, 2, tzinfo=UTC)
+    config = FeedConfig("o", "odim", "object", store="memory", listing="/days/{time:%Y%m%d}", pattern=PATTERN)
+    feed = ObjectFeed(config, Inbox(tmp_path))
+    system.pipe("/days/20240501/radar_202405012355.h5", b"late")
+    assert [path.name for path in feed.poll(midnight)] == ["radar_202405012355.h5"]  # the new day is not there yet
+    system.pipe("/days/20240502/radar_202405020000.h5", b"early")
+    system.rm("/days/20240501", recursive=True)
+    assert [path.name for path in feed.poll(midnight)] == ["radar_202405020000.h5"]
+
+
+def test_listings_are_those_of_every_wanted_time_once():
+    config = FeedConfig("x", "odim", listing="http://x/{time:%d}/", pattern=PATTERN, look_back_minutes=3000)
+    assert config.listings(NOW) == ["http://x/01/", "http://x/30/", "http://x/29/"]
+    assert replace(config, look_back_minutes=30).listings(NOW) == ["http://x/01/"]
+    assert replace(config, look_back_minutes=4).listings(NOW.replace(hour=0)) == ["http://x/01/", "http://x/30/"]
 
 
 def test_an_object_store_without_fsspec_names_the_extra(tmp_path, monkeypatch):
@@ -414,8 +578,6 @@ def test_names_of_ready_made_listings(name, file, source):
     assert config.young(file, NOW) == datetime(2024, 5, 1, 12, tzinfo=UTC)
     assert config.source == source
     head = {"mrms": b"\x1f\x8b", "dwd-radolan": b"BZh"}.get(source, b"\x89HDF\r\n\x1a\n")
-    from pathlib import Path
-
     assert source_named(source).recognises(Path(file), head)
 
 
