@@ -1,10 +1,12 @@
 """Generic CF NetCDF: one rain-rate field at one time, on a 1-D `y`/`x` or latitude/longitude grid.
 
 The variable is found by standard name, its unit converted, its grid taken from `grid_mapping` (or WGS 84 where the
-coordinates are latitude and longitude), its `_FillValue` becomes NaN. Rows are turned so that the first is north.
+coordinates are latitude and longitude), its `_FillValue` becomes NaN. Rows are turned so that the first is north;
+(x, y), the order of GPM IMERG, becomes (y, x) where the coordinates say which is which.
 The helpers here serve the other NetCDF sources too.
 """
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +32,11 @@ TO_MM_PER_HOUR = {
     "mm s-1": 3600.0,
     "m s-1": 3.6e6,
 }
+AXES = {
+    "x": re.compile(r"degrees?_?(east|E)|longitude|grid_longitude|projection_x_(angular_)?coordinate|X"),
+    "y": re.compile(r"degrees?_?(north|N)|latitude|grid_latitude|projection_y_(angular_)?coordinate|Y"),
+}
+"""What `units`, `standard_name` or `axis` of a coordinate say of that axis (CF 1.11, chapters 4 and 5.6)."""
 
 
 class CfSource:
@@ -107,6 +114,14 @@ def grid_and_rows(
     y_name, x_name = (str(d) for d in field.dims)
     if y_name not in dataset.variables or x_name not in dataset.variables:
         raise UnreadableFile(f"{path}: no 1-D coordinates {y_name} and {x_name}; regrid the file or describe its grid")
+    told = {_axis_told(dataset[name]) for name in (y_name, x_name)}
+    if told in ({"x"}, {"y"}):
+        raise UnreadableFile(
+            f"{path}: {y_name} and {x_name} of {field.name} both say that they are the {told.pop()} axis;"
+            " correct their units, standard_name or axis"
+        )
+    field = _rows_first(dataset, field)
+    y_name, x_name = (str(d) for d in field.dims)
     y, x = (_axis(dataset[name], crs, scale) for name in (y_name, x_name))
     values = np.asarray(field.values, dtype=np.float32)
     if y[0] < y[-1]:
@@ -119,9 +134,20 @@ def grid_and_rows(
 
 def north_first(dataset: xr.Dataset, field: xr.DataArray) -> NDArray:
     """Return the field's values, (H, W), with the northernmost row first: for fields beside the rain rate."""
-    field = field.squeeze(drop=True)
+    field = _rows_first(dataset, field.squeeze(drop=True))
     y = dataset[str(field.dims[0])].values
     return np.asarray(field.values[::-1] if y[0] < y[-1] else field.values)
+
+
+def _rows_first(dataset: xr.Dataset, field: xr.DataArray) -> xr.DataArray:
+    """Return the field as (y, x): turned where its coordinates say that it is (x, y)."""
+    first, second = (_axis_told(dataset[name]) for name in field.dims)
+    return field.transpose() if first == "x" or second == "y" else field
+
+
+def _axis_told(coordinate: xr.DataArray) -> str:
+    told = [str(coordinate.attrs.get(key, "")).strip() for key in ("units", "standard_name", "axis")]
+    return next((axis for axis, words in AXES.items() if any(map(words.fullmatch, told))), "")
 
 
 def _axis(coordinate: xr.DataArray, crs: str, scale: float) -> NDArray[np.float64]:

@@ -27,12 +27,16 @@ class Raster:
         GDAL's metadata as XML text, entities resolved.
     nodata
         The band's nodata value, if it states one.
+    scale, offset
+        The band's own: value = scale · stored + offset; 1 and 0 where it states none.
     """
 
     values: NDArray
     grid: Grid
     metadata: str
     nodata: float | None
+    scale: float
+    offset: float
 
 
 def _rasterio() -> Any:  # noqa: ANN401  rasterio has no types
@@ -84,4 +88,11 @@ def open_geotiff(path: Path, band: int = 1) -> Raster:
             width=file.width,
         )
         metadata = "\n".join(f'<Item name="{key}">{value}</Item>' for key, value in file.tags().items())
-        return Raster(np.asarray(file.read(band)), grid, html.unescape(html.unescape(metadata)), file.nodata)
+        return Raster(
+            values=np.asarray(file.read(band)),
+            grid=grid,
+            metadata=html.unescape(html.unescape(metadata)),
+            nodata=file.nodata,
+            scale=file.scales[band - 1],
+            offset=file.offsets[band - 1],
+        )

@@ -18,7 +18,9 @@ from nowcast.grid import Grid
 from nowcast.sources.base import ENDS, zr_rate
 from nowcast.sources.guard import HDF5, check_shape, open_hdf5
 
-FORMULA = re.compile(r"GEO\s*=\s*([-+.\deE]+)\s*\*\s*PV\s*([-+][-+.\deE]*)?")
+NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+FORMULA = re.compile(rf"\s*GEO\s*=\s*([-+]?{NUMBER})\s*\*\s*PV\s*(?:(?:\+\s*)?([-+])\s*({NUMBER})\s*)?")
+"""KNMI writes a negative offset as `GEO=0.500000*PV+-32.000000`; others as `GEO = 0.5 * PV - 32`."""
 
 
 class KnmiSource:
@@ -60,15 +62,18 @@ def _time(value: object) -> datetime:
 
 
 def _decode(codes: NDArray[np.integer], calibration: h5py.AttributeManager) -> NDArray[np.float32]:
-    formula = _text(calibration["calibration_formulas"])
-    match = FORMULA.match(formula)
-    if not match:
-        raise UnreadableFile(f"calibration formula {formula!r} is not GEO=a*PV+b; this KNMI product is not supported")
-    scale, offset = float(match[1]), float(match[2] or 0)
+    scale, offset = _calibration(_text(calibration["calibration_formulas"]))
     unseen = {int(np.ravel(calibration[f"calibration_{k}"])[0]) for k in ("missing_data", "out_of_image")}
     values = codes.astype(np.float32) * np.float32(scale) + np.float32(offset)
     values[np.isin(codes, list(unseen))] = np.nan
     return values
+
+
+def _calibration(formula: str) -> tuple[float, float]:
+    match = FORMULA.fullmatch(formula)
+    if not match:
+        raise UnreadableFile(f"calibration formula {formula!r} is not GEO=a*PV+b; this KNMI product is not supported")
+    return float(match[1]), float(f"{match[2]}{match[3]}") if match[3] else 0.0
 
 
 def _grid(geographic: h5py.Group) -> Grid:

@@ -91,10 +91,10 @@ class OwnSource:
 
     def read(self, path: Path) -> xr.Dataset:
         """Return the frame; see `nowcast.sources.base.Source`."""
-        stored, grid, time = self._netcdf(path) if self.reader == "netcdf" else self._geotiff(path)
+        rate, grid, time = self._netcdf(path) if self.reader == "netcdf" else self._geotiff(path)
         if self.marks == "start":
             time += timedelta(minutes=self.minutes)
-        return make_frame(self._rate(stored), grid, time, self.name, accumulation_minutes=self.minutes)
+        return make_frame(rate, grid, time, self.name, accumulation_minutes=self.minutes)
 
     def _netcdf(self, path: Path) -> tuple[NDArray[np.float32], Grid, datetime]:
         with open_netcdf(path) as dataset:
@@ -107,17 +107,20 @@ class OwnSource:
             time = self._time(path) if self.time_in_name else one_time(dataset, field, path)
             crs = self.crs or crs_of(dataset, field, str(field.squeeze(drop=True).dims[0]), path)
             grid, values = grid_and_rows(dataset, field, crs, path)
-        return values, grid, time
+        return self._rate(values), grid, time
 
     def _geotiff(self, path: Path) -> tuple[NDArray[np.float32], Grid, datetime]:
         raster = open_geotiff(path, self.band)
         values = raster.values.astype(np.float32)
         if raster.nodata is not None:
             values[raster.values == raster.nodata] = np.nan
-        return values, replace(raster.grid, crs=self.crs) if self.crs else raster.grid, self._time(path)
+        grid = replace(raster.grid, crs=self.crs) if self.crs else raster.grid
+        return self._rate(values, raster.scale, raster.offset), grid, self._time(path)
 
-    def _rate(self, stored: NDArray[np.float32]) -> NDArray[np.float32]:
-        values = stored * np.float32(self.scale) + np.float32(self.offset)
+    def _rate(self, stored: NDArray[np.float32], scale: float = 1.0, offset: float = 0.0) -> NDArray[np.float32]:
+        """Return mm/h; `scale` and `offset` are the file's own, `nodata` and `undetect` are of `stored`."""
+        values = stored * np.float32(scale) + np.float32(offset)
+        values = values * np.float32(self.scale) + np.float32(self.offset)
         if self.unit in REFLECTIVITY:
             values = self.zr.rate(values)
         else:

@@ -53,6 +53,60 @@ def test_amounts_in_netcdf(tmp_path):
     assert grid_of(frame).y0 == 3_001_000
 
 
+LATITUDE = {"units": "degrees_north"}
+LONGITUDE = {"units": "degrees_east"}
+
+
+def laid(path, dims, lat, lon):
+    """Write one field of 2 × 3 cells, its dims in the stated order."""
+    rate = np.array([[[1, 2, 3], [4, 5, np.nan]]], np.float32)  # south first
+    over = ("time", *dims)
+    return netcdf(
+        path,
+        {
+            "time": (("time",), [43200.0], {"units": "seconds since 2024-05-01"}),
+            "lon": (("lon",), [5.0, 5.1, 5.2], lon),
+            "lat": (("lat",), [50.0, 50.1], lat),
+            "rr": (
+                over,
+                rate if dims == ("lat", "lon") else rate.swapaxes(1, 2),
+                {"units": "mm h-1", "standard_name": "rainfall_rate"},
+            ),
+        },
+        {"time": 1, "lat": 2, "lon": 3},
+    )
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon"),
+    [
+        (LATITUDE, LONGITUDE),
+        ({"standard_name": "latitude"}, {"standard_name": "longitude"}),
+        ({"standard_name": "projection_y_coordinate"}, {"standard_name": "projection_x_coordinate"}),
+        ({}, {"standard_name": "grid_longitude"}),
+        ({}, {"axis": "X"}),
+        ({"axis": "Y"}, {}),
+    ],
+)
+def test_columns_first_is_the_same_map(tmp_path, lat, lon):
+    text = '[sources.ours]\nreader = "netcdf"\nfiles = ["*.nc"]\nvariable = "rr"\nunit = "mm/h"\ncrs = "EPSG:4326"\n'
+    (source, *_) = described(tmp_path, text)
+    rows, columns = (
+        read_frame(laid(tmp_path / f"{'_'.join(dims)}.nc", dims, lat, lon), source)
+        for dims in (("lat", "lon"), ("lon", "lat"))
+    )
+    assert np.array_equal(rows["rain_rate"], [[4, 5, np.nan], [1, 2, 3]], equal_nan=True)
+    assert rows.drop_attrs().identical(columns.drop_attrs())  # but for the files' digests
+
+
+def test_cf_takes_columns_first_and_refuses_two_of_one_axis(tmp_path):
+    path = laid(tmp_path / "imerg.nc", ("lon", "lat"), LATITUDE, LONGITUDE)
+    assert np.array_equal(read_frame(path)["rain_rate"], [[4, 5, np.nan], [1, 2, 3]], equal_nan=True)
+    laid(path, ("lon", "lat"), LONGITUDE, LONGITUDE)
+    with pytest.raises(UnreadableFile, match="lon and lat of rr both say that they are the x axis; correct"):
+        read_frame(path)
+
+
 def test_reflectivity_and_scale(tmp_path):
     text = DESCRIPTION.replace('unit = "mm"', 'unit = "dBZ"\nscale = 0.5\noffset = -32\nzr = [316, 1.5]')
     sources = described(tmp_path, text)
@@ -60,6 +114,15 @@ def test_reflectivity_and_scale(tmp_path):
     rate = read_frame(path, source_named("ours", sources))["rain_rate"].values
     expected = (10 ** (33 / 10) / 316) ** (1 / 1.5)
     assert np.allclose(rate, [[0, 0], [expected, np.nan]], rtol=1e-4, equal_nan=True)
+
+
+TILES = """
+[sources.tiles]
+reader = "geotiff"
+files = ["rain_*.tif"]
+unit = "mm/h"
+time_in_name = "rain_%Y%m%d_%H%M"
+"""
 
 
 def test_geotiff(tmp_path):
@@ -74,18 +137,31 @@ def test_geotiff(tmp_path):
         transform=rasterio.Affine(1000, 0, 4_000_000, 0, -1000, 3_002_000),
     ) as file:  # fmt: skip
         file.write(np.array([[[0, -1, 2], [3, 4, 5]]], np.float32)[0], 1)
-    text = """
-[sources.tiles]
-reader = "geotiff"
-files = ["rain_*.tif"]
-unit = "mm/h"
-time_in_name = "rain_%Y%m%d_%H%M"
-"""
-    frame = read_frame(path, source_of(path, described(tmp_path, text)))
+    frame = read_frame(path, source_of(path, described(tmp_path, TILES)))
     assert np.allclose(frame["rain_rate"], [[0, np.nan, 2], [3, 4, 5]], equal_nan=True)
     grid = grid_of(frame)
     assert (grid.x0, grid.y0) == (4_000_500, 3_001_500)
     assert valid_time(frame) == datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+def test_geotiff_scales_itself_and_marks_are_of_its_codes(tmp_path):
+    try:
+        rasterio = _rasterio()
+    except ReaderMissing as error:
+        pytest.skip(str(error))
+
+    path = tmp_path / "rain_20240501_1200.tif"
+    codes = np.array([[50, 65535, 65534], [30, 0, 65533]], np.uint16)
+    with rasterio.open(
+        path, "w", driver="GTiff", height=2, width=3, count=2, dtype="uint16", crs="EPSG:3035", nodata=65535,
+        transform=rasterio.Affine(1000, 0, 4_000_000, 0, -1000, 3_002_000),
+    ) as file:  # fmt: skip
+        file.write(np.stack([codes, codes]))
+        file.scales, file.offsets = (1.0, 0.1), (0.0, 2.0)
+    text = f"{TILES}band = 2\nnodata = [65534]\nundetect = [65533, 5]\n"
+    sources = described(tmp_path, text)
+    rate = read_frame(path, source_of(path, sources))["rain_rate"]
+    assert np.allclose(rate, [[7, np.nan, np.nan], [5, 2, 0]], equal_nan=True)
 
 
 def test_geotiff_without_rasterio_names_the_extra(tmp_path, monkeypatch):

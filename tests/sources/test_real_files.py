@@ -1,8 +1,10 @@
 """Every real file, against the sequences: decodings of the same files made by others' readers."""
 
+import shutil
 import zipfile
 from datetime import UTC, datetime
 
+import h5py
 import numpy as np
 import pytest
 
@@ -93,6 +95,24 @@ def test_knmi_covers_a_quarter_and_counts_in_hundredths(frames):
     assert np.isfinite(rate).mean() == pytest.approx(0.256, abs=0.001)
     per_five_minutes = rate[np.isfinite(rate)] / 12
     assert np.abs(per_five_minutes * 100 - np.rint(per_five_minutes * 100)).max() < 1e-3
+
+
+@pytest.mark.parametrize("formula", [b"GEO=0.500000*PV+-32.000000", b"GEO = 0.5 * PV - 32"])
+def test_knmi_reflectivity(shared_data, tmp_path, formula):
+    path = tmp_path / "RAD_NL25_PCP_NA_201008260000.h5"
+    shutil.copyfile(first(shared_data, "knmi_h5"), path)
+    with h5py.File(path, "r+") as file:
+        file["image1"].attrs["image_geo_parameter"] = np.bytes_(b"REFLECTIVITY_[DBZ]")
+        file["image1/calibration"].attrs["calibration_formulas"] = np.bytes_(formula)
+        codes = file["image1/image_data"][...]
+        codes[100, 100:102] = 130, 0
+        file["image1/image_data"][...] = codes
+    frame = read_frame(path)
+    rate = frame["rain_rate"].values
+    assert frame.attrs["accumulation_minutes"] == 0
+    assert rate[100, 100] == pytest.approx((10 ** (33 / 10) / 200) ** (1 / 1.6), rel=1e-4)
+    assert rate[100, 101] == 0
+    assert np.array_equal(np.isnan(rate), codes == 65535)
 
 
 def test_radolan_products_agree_where_it_rains(shared_data):

@@ -11,6 +11,7 @@ from pyproj import Proj
 from nowcast.errors import UnreadableFile, WrongTime
 from nowcast.frame import grid_of, valid_time
 from nowcast.sources import SOURCES, ZR, read_frame, source_named, source_of
+from nowcast.sources.knmi import _calibration
 from nowcast.sources.odim import OdimSource
 from nowcast.sources.radolan import RadolanSource
 from tests.sources.written import CODES, PROJDEF, goes, grib, netcdf, odim, radolan
@@ -200,6 +201,28 @@ def test_mrms_of_another_parameter_or_cut(tmp_path):
     path.write_bytes(grib(np.zeros((2, 3)), truncate=5))
     with pytest.raises(UnreadableFile, match="cut"):
         read_frame(path)
+
+
+@pytest.mark.parametrize(
+    ("formula", "scale", "offset"),
+    [
+        ("GEO=0.010000*PV+0.000000", 0.01, 0),
+        ("GEO=0.01*PV+0.0", 0.01, 0),
+        ("GEO=0.500000*PV+-32.000000", 0.5, -32),
+        ("GEO = 0.5 * PV - 32", 0.5, -32),
+        ("GEO=0.5*PV-3.2e1", 0.5, -32),
+        ("GEO=-.5*PV + 32.", -0.5, 32),
+        ("GEO=2*PV", 2, 0),
+    ],
+)
+def test_knmi_formulas(formula, scale, offset):
+    assert _calibration(formula) == (scale, offset)
+
+
+@pytest.mark.parametrize("formula", ["GEO=0.5*PV 32", "GEO=0.5*PV+", "GEO=0.5*PV--32", "GEO=e*PV", "GEO=0.5*PV*PV"])
+def test_another_knmi_formula_is_refused(formula):
+    with pytest.raises(UnreadableFile, match="is not GEO="):
+        _calibration(formula)
 
 
 def test_every_source_states_what_its_time_marks():
