@@ -88,7 +88,15 @@ def _instant(text: object) -> object:
     if not isinstance(text, str):
         return text
     time = datetime.fromisoformat(text.strip())
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return utc(time)
+
+
+def utc(time: datetime) -> datetime:
+    """Return a time in UTC, which it is already without a zone, or raise `ValueError` outside the years 1 … 9999."""
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"time must lie in the years 1 … 9999 in UTC, got {time.isoformat()}") from None
 
 
 Instant = Annotated[datetime, BeforeValidator(_instant)]

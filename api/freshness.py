@@ -6,6 +6,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 
 from fastapi import Request
 
+from api.live import state_of
 from api.problems import NotModified
 from nowcast.clock import STEP, Clock
 from nowcast.run import Run
@@ -24,31 +25,59 @@ class Freshness:
         self._request, self._clock = request, clock
 
     def of(self, run: Run) -> dict[str, str]:
-        """Return the headers of an answer made from the newest run, valid until the next one.
+        """Return the headers of an answer made from the newest run alone, valid until the next one.
 
         Raises
         ------
         NotModified
             When the client's copy is of this run.
         """
-        dates = {"Expires": http_date(expires_of(run, self._clock)), "Cache-Control": "public, no-cache"}
-        return self.stated(f"run {run.id}", self._clock.to_wall(run.published_at), dates)
+        return self.stated(f"run {run.id}", self._clock.to_wall(run.published_at), self._dates(run))
+
+    def of_age(self, run: Run) -> dict[str, str]:
+        """Return the headers of an answer that also tells the newest run's age, valid as `phase_of` says, or raise."""
+        phase, since = phase_of(run, self._clock)
+        published = self._clock.to_wall(run.published_at)
+        return self.stated(f"run {run.id} {phase}", published, self._dates(run), since)
+
+    def _dates(self, run: Run) -> dict[str, str]:
+        return {"Expires": http_date(expires_of(run, self._clock)), "Cache-Control": "public, no-cache"}
 
     def immutable(self, identity: str, modified: datetime, *, pinned: bool) -> dict[str, str]:
         """Return the headers of something that never changes under its URL if that is `pinned` to a publication."""
         return self.stated(identity, self._clock.to_wall(modified), {"Cache-Control": IMMUTABLE if pinned else SHORT})
 
-    def stated(self, identity: str, modified: datetime, more: dict[str, str]) -> dict[str, str]:
-        """Return headers with an ETag made of an identity and the URL, or raise `NotModified`."""
+    def stated(
+        self, identity: str, modified: datetime, more: dict[str, str], since: float | None = None
+    ) -> dict[str, str]:
+        """Return headers with an ETag made of an identity and the URL, or raise `NotModified`.
+
+        Parameters
+        ----------
+        since
+            From when on a client's date confirms its copy, seconds since 1970, if not from `modified` on.
+        """
         modified = modified.replace(microsecond=0)
         headers = {
             "ETag": etag_of(self._request, f"{identity} {modified.timestamp():.0f}"),
             "Last-Modified": http_date(modified),
             **more,
         }
-        if has_already(self._request, headers["ETag"], modified.timestamp()):
+        if has_already(self._request, headers["ETag"], modified.timestamp() if since is None else since):
             raise NotModified(headers)
         return headers
+
+
+def phase_of(run: Run, clock: Clock) -> tuple[str, float]:
+    """Return what a body that tells its age depends on besides its run, and since when, seconds since 1970.
+
+    That is the state and the lead that is under way, as the summary has it. Once stale it is never by date alone: who
+    has only `Last-Modified` has it from when the run was fresh.
+    """
+    now = clock.now()
+    state, lead = state_of(run.base_time, now), (now - run.base_time) // STEP
+    since = clock.to_wall(max(run.published_at, run.base_time + lead * STEP)).replace(microsecond=0)
+    return f"{state} {lead}", since.timestamp() if state == "ok" else float("inf")
 
 
 def etag_of(request: Request, identity: str) -> str:

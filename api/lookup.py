@@ -1,13 +1,16 @@
 """From what a URL names to what the store has, or the problem that says what there is instead."""
 
 from datetime import datetime
+from typing import TypeVar
 
 from api.deps import Services
 from nowcast.clock import STEP
 from nowcast.errors import NotKept
+from nowcast.grid import Grid
 from nowcast.run import Observation, Run
 from nowcast.store.store import Store
 
+Kind = TypeVar("Kind", Run, Observation)
 STEP_MINUTES = int(STEP.total_seconds() // 60)
 
 
@@ -27,6 +30,13 @@ def find_observation(store: Store, region: str, valid_time: datetime) -> Observa
     if seen is None:
         raise NotKept(f"nothing observed in {region} at {valid_time.isoformat()}; its timeline lists the times")
     return seen
+
+
+def require_grid(grid: Grid, found: Kind) -> Kind:
+    """Return a run or observation that is on a region's grid, or raise `NotKept`: on another it would lie elsewhere."""
+    if found.grid_digest != grid.digest:
+        raise NotKept(f"what {found.region} has for that time is on a grid that it no longer has; ask for a later one")
+    return found
 
 
 def require_product(run: Run, product: str) -> str:

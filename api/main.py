@@ -40,6 +40,9 @@ FAMILIES = (forecasts, regions, images, tiles, rainviewer, edr, files, provenanc
 KNOWN_TEXTS, KNOWN_LAYERS = 64, 4096
 STOP_SECONDS = 2
 TILE_BYTES = 64 * 2**20
+CORS_ASKED = ("Authorization", "X-API-Key", "If-None-Match", "Range", "If-Range")
+CORS_TOLD = ("ETag", "Link", "Retry-After", "Content-Range", "Accept-Ranges")
+"""Headers that pages of other origins may send, and may read, beyond those that every page may."""
 
 PROBLEM = {"model": problems.Problem, "content": {problems.MEDIA_TYPE: {}}}
 
@@ -70,7 +73,13 @@ def create_app(settings: Settings | None = None, static: Path = page.STATIC) -> 
     app.add_middleware(Head)
     app.add_middleware(Guard, settings=settings, store=services.store)
     if settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, allow_methods=["GET", "POST"])
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=CORS_ASKED,
+            expose_headers=CORS_TOLD,
+        )
     app.add_middleware(CountRequests, metrics=app.state.metrics)
     for family in FAMILIES:
         app.include_router(family.router)

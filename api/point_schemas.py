@@ -38,13 +38,18 @@ class SummaryOut(BaseModel):
     """What is coming, in a sentence and as data."""
 
     text: str = Field(examples=["rain from 14:35, likely 1–3 mm in the next hour, ends 15:20 UTC"])
-    state: State
+    state: State = Field(description="`not_seen`: nothing is known from now on; `over`: the newest forecast has ended.")
     starts: datetime | None = Field(description="Start of the rain; null when it rains already or none is expected.")
     ends: datetime | None = Field(description="End of the rain; null when it goes on or is not known.")
-    amount_low: float | None = Field(description="mm in that hour: sum of the 10th percentiles (one member: mean).")
+    amount_low: float | None = Field(
+        description="mm in that hour: sum of the 10th percentiles (one member: mean); null when not all of it is known."
+    )
     amount_high: float | None = Field(description="mm in that hour: sum of the 90th percentiles (one member: mean).")
     unit: str = Field(examples=["mm"])
     probability: float | None = Field(description="Highest chance of rain, 0 … 1; null for one member.")
+    until: datetime | None = Field(
+        description="End of what is known without a gap from now on; null when now itself is not."
+    )
 
 
 class PointForecast(BaseModel):

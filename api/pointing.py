@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.deps import Services
-from api.freshness import Freshness, etag_of, has_already
+from api.freshness import Freshness, etag_of, has_already, phase_of
 from api.points import RunText, point_json, texts
 from api.summary import Times
 from nowcast.chunks import Codes
 from nowcast.errors import NoRun
-from nowcast.run import Run
+from nowcast.run import RAIN_SOURCE, Run
 
 Cell = tuple[int, int]
 ATTEMPTS = 5
@@ -98,11 +98,10 @@ async def answer_point(request: Request, region: str | None) -> Response:
         found = services.watch.region(region)
         cell = found.grid.cell(lat, lon)
     run, columns = await columns_of(services, services.watch.newest(found.name), cell)
-    text = services.texts.get(run.id)
-    if text is None:
-        text = await services.workshop.do(lambda: run_text(services, run))
-    headers = {"ETag": etag_of(request, text.identity), **text.dates}
-    if has_already(request, headers["ETag"], text.modified):
+    text = await _text_of(services, run)
+    phase, since = phase_of(run, services.clock)
+    headers = {"ETag": etag_of(request, f"{text.identity} {phase}"), **text.dates}
+    if has_already(request, headers["ETag"], since):
         return Response(status_code=304, headers=headers)
     body = point_json(text, lat, lon, columns, services.clock.now())
     return Response(body, media_type="application/json", headers=headers)
@@ -117,9 +116,7 @@ async def answer_points(services: Services, points: list[PointQuery]) -> Respons
 async def _one_of_many(services: Services, point: PointQuery) -> bytes:
     region, row, column = services.watch.at(point.lat, point.lon)
     run, columns = await columns_of(services, services.watch.newest(region.name), (row, column))
-    text = services.texts.get(run.id)
-    if text is None:
-        text = await services.workshop.do(lambda: run_text(services, run))
+    text = await _text_of(services, run)
     return point_json(text, point.lat, point.lon, columns, services.clock.now())
 
 
@@ -129,6 +126,9 @@ async def answer_csv(services: Services, freshness: Freshness, point: PointQuery
     run, columns = await columns_of(services, services.watch.newest(region.name), (row, column))
     headers = freshness.of(run) | {"Content-Disposition": f'attachment; filename="{run.region}.csv"'}
     told = {p: texts(p, codes.tolist()).replace("null", "").split(",") for p, codes in columns.items()}
+    if RAIN_SOURCE in told:
+        names = (await _text_of(services, run)).source_names(columns[RAIN_SOURCE].tolist())
+        told[RAIN_SOURCE] = [name or "" for name in names]
     stamps = Times(run.base_time, run.leads).stamps
     rows = zip(stamps[:-1], stamps[1:], *told.values(), strict=True)
     lines = [",".join(row) for row in [("start", "end", *told), *rows]]
@@ -153,6 +153,11 @@ def _load(services: Services, run: Run, cell: Cell) -> tuple[Run, dict[str, Code
         except NoRun:  # replaced in between: there is a newer one now
             run = services.store.newest(run.region) or run
     return run, services.store.pixels.codes(run, *cell)
+
+
+async def _text_of(services: Services, run: Run) -> RunText:
+    text = services.texts.get(run.id)
+    return await services.workshop.do(lambda: run_text(services, run)) if text is None else text
 
 
 def run_text(services: Services, run: Run) -> RunText:

@@ -56,12 +56,7 @@ class RunText:
     @cached_property
     def identity(self) -> str:
         """Names the publication, for the validator."""
-        return f"run {self.run.id} {self.modified:.0f}"
-
-    @cached_property
-    def modified(self) -> float:
-        """When the run was published, seconds since 1970."""
-        return self.clock.to_wall(self.run.published_at).replace(microsecond=0).timestamp()
+        return f"run {self.run.id} {self.clock.to_wall(self.run.published_at).timestamp():.0f}"
 
     @cached_property
     def dates(self) -> dict[str, str]:
@@ -157,7 +152,8 @@ def _summary(summary: Summary) -> str:
     return (
         f'{{"text":"{summary.text}","state":"{summary.state}","starts":{_time(summary.starts)},'
         f'"ends":{_time(summary.ends)},"amount_low":{_number(summary.amount_low)},'
-        f'"amount_high":{_number(summary.amount_high)},"unit":"mm","probability":{_number(summary.probability)}}}'
+        f'"amount_high":{_number(summary.amount_high)},"unit":"mm","probability":{_number(summary.probability)},'
+        f'"until":{_time(summary.until)}}}'
     )
 
 

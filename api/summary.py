@@ -15,7 +15,7 @@ from typing import Literal
 from nowcast.chunks import PERCENT, RATE
 from nowcast.clock import STEP
 
-State = Literal["dry", "raining", "rain_expected", "not_seen"]
+State = Literal["dry", "raining", "rain_expected", "not_seen", "over"]
 Columns = Mapping[str, Sequence[int]]
 
 HOUR = 12
@@ -34,10 +34,12 @@ class Summary:
     starts, ends
         Of the rain; None for not raining (or since before the forecast), and for not ending within it or not known.
     amount_low, amount_high
-        mm in `amount_from` … an hour later: sums of the 10th and 90th percentiles, both the mean for one member;
-        None when dry or when part of that hour is not seen.
+        mm in the next hour, or in the rain's first one when it begins later than that: sums of the 10th and 90th
+        percentiles, both the mean for one member; None when dry or when part of that hour is not known.
     probability
         0 … 1: highest chance of rain while it lasts (ahead at all, when dry); None for one member.
+    until
+        End of what is known without a gap from now on; None when now itself is not.
     """
 
     text: str
@@ -47,6 +49,7 @@ class Summary:
     amount_low: float | None = None
     amount_high: float | None = None
     probability: float | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,15 @@ def summarise(columns: Columns, times: Times, now: datetime) -> Summary:
     """Return the summary of a point's columns (K codes each) for those who ask at `now`."""
     first = times.first(now)
     if first >= times.leads:
-        return Summary(f"no forecast for now: the newest is from {times.said(0)} UTC", "not_seen")
+        return Summary(f"no forecast for now: the newest is from {times.said(0)} UTC", "over")
     states = _states(columns)
+    until = _until(states, times, first)
     start = states.find("w", first)
     if start < 0:
-        return _without_rain(columns, states, times, first)
+        return _without_rain(columns, states, times, first, until)
     end = _END.search(states, start + 1)
     spell = Spell(start) if end is None else Spell(start, end.start(), end[0] == "u")
-    return _with_rain(columns, times, first, spell)
+    return _with_rain(columns, times, first, spell, until)
 
 
 @dataclass(frozen=True)
@@ -115,16 +119,21 @@ def _states(columns: Columns) -> str:
     return "".join(["d" if code < WET else "u" if code == RATE.unseen else "w" for code in rates])
 
 
-def _without_rain(columns: Columns, states: str, times: Times, first: int) -> Summary:
-    until = states.rfind("d") + 1
-    if until <= first:
+def _until(states: str, times: Times, first: int) -> datetime | None:
+    unseen = states.find("u", first)
+    return None if unseen == first else times.at(unseen if unseen > 0 else times.leads)
+
+
+def _without_rain(columns: Columns, states: str, times: Times, first: int, until: datetime | None) -> Summary:
+    last = states.rfind("d") + 1
+    if last <= first:
         return Summary("not seen by the radar", "not_seen")
     whole = "u" not in states[first:]
-    text = f"no rain{'' if whole else ', as far as seen,'} until {times.said(until)} UTC"
-    return Summary(text, "dry", probability=_probability(columns, first, times.leads))
+    text = f"no rain{'' if whole else ', as far as seen,'} until {times.said(last)} UTC"
+    return Summary(text, "dry", probability=_probability(columns, first, times.leads), until=until)
 
 
-def _with_rain(columns: Columns, times: Times, first: int, spell: Spell) -> Summary:
+def _with_rain(columns: Columns, times: Times, first: int, spell: Spell, until: datetime | None) -> Summary:
     raining = spell.start == first
     soon = spell.start - first < HOUR
     low, high = _amounts(columns, first if soon else spell.start, times.leads)
@@ -140,6 +149,7 @@ def _with_rain(columns: Columns, times: Times, first: int, spell: Spell) -> Summ
         amount_low=low,
         amount_high=high,
         probability=_probability(columns, spell.start, spell.end or times.leads),
+        until=until,
     )
 
 
@@ -150,7 +160,9 @@ def _ending(times: Times, spell: Spell) -> str:
 
 
 def _amounts(columns: Columns, start: int, leads: int) -> tuple[float | None, float | None]:
-    stop = min(start + HOUR, leads)
+    stop = start + HOUR
+    if stop > leads:
+        return None, None
     low = columns.get("rain_p10", columns["rain_mean"])[start:stop]
     high = columns.get("rain_p90", columns["rain_mean"])[start:stop]
     if RATE.unseen in low or RATE.unseen in high:
@@ -168,7 +180,7 @@ def _amount(low: float, high: float) -> str:
 
 
 def _rounded(amount: float) -> str:
-    return f"{amount:.0f}" if amount >= 1 or amount < 0.05 else f"{amount:.1f}"
+    return f"{amount:.0f}" if amount >= 0.95 or amount < 0.05 else f"{amount:.1f}"
 
 
 def _probability(columns: Columns, start: int, stop: int) -> float | None:

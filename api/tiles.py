@@ -105,7 +105,7 @@ def _shown(
     if source is None or source.grid_digest != region.grid.digest:
         return None
     index = (base - source.base_time + timedelta(minutes=lead)) // STEP - 1
-    fits = 0 <= index < source.leads and (product in source.products or product == "accumulated")
+    fits = 0 <= index < source.leads and (product in source.shown or product == "accumulated")
     return Shown(source, product, index, region.grid) if fits else None
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from fastapi import Response
 
-from api.deps import Services
+from api.deps import Services, utc
 from api.edr import geometry, select
 from api.edr.describe import Address, place_of
 from api.edr.families import Family, split
 from api.edr.formats import MEDIA, Answer, empty, render
 from api.freshness import Freshness
-from api.lookup import find_run
+from api.lookup import find_run, require_grid
 from nowcast.errors import BadRequest
 from nowcast.run import RegionRecord, Run
 
@@ -53,17 +53,18 @@ async def run_of(services: Services, region: RegionRecord, instance: str) -> Run
     """Return the run that an instance id names: `latest` or its base time."""
     if instance == LATEST:
         return services.watch.newest(region.name)
-    return await find_run(services, region.name, _base_time(instance))
+    return require_grid(region.grid, await find_run(services, region.name, _base_time(instance)))
 
 
 def _base_time(instance: str) -> datetime:
     try:
         time = datetime.fromisoformat(instance)
+        known = utc(time)
     except ValueError as error:
         raise BadRequest(f"instance must be `latest` or a base time, 20260301T1200Z, got {instance[:40]!r}") from error
     if time.tzinfo is None:
         raise BadRequest(f"instance {instance[:40]!r} has no zone; add Z")
-    return time
+    return known
 
 
 async def asked(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from api.deps import utc
 from api.edr import geometry
 from api.edr.families import Family
 from nowcast.chunks import PERCENT, RATE, to_values
@@ -102,10 +103,9 @@ def _instant(text: str) -> datetime | None:
     if text in ("..", ""):
         return None
     try:
-        time = datetime.fromisoformat(text)
+        return utc(datetime.fromisoformat(text))
     except ValueError as error:
         raise BadRequest(f"datetime must be ISO 8601, as 2026-03-01T12:00:00Z, got {text[:40]!r}") from error
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def at_points(pixels: RunPixels, source: Source, lonlat: NDArray[np.float64]) -> Points:

@@ -3,15 +3,12 @@
 from api.deps import Services
 from api.files.cog import cog
 from nowcast.chunks import PERCENT, RATE, to_values
-from nowcast.errors import NotKept
 from nowcast.grid import Grid
 from nowcast.run import Run
 
 
 def lead_tiff(services: Services, run: Run, grid: Grid, product: str, lead: int) -> bytes:
     """Return the file."""
-    if run.grid_digest != grid.digest:
-        raise NotKept(f"run of {run.base_time.isoformat()} is on a grid that the region no longer has")
     key = ("tiff", run.id, product, lead)
     body = services.tiles.get(key)
     if body is None:

@@ -33,7 +33,7 @@ def entry(pixels: RunPixels, run: Run, grid: Grid, path: str) -> tuple[bytes, st
         return _json(metadata[name])
     if name in run.products and rest.startswith("c/"):
         return _chunk(pixels, run, name, rest), "application/octet-stream"
-    if name in metadata and rest.strip("c/0") == "" and rest:
+    if name in metadata and name not in run.products and rest.strip("c/0") == "" and rest:
         return _coordinate(run, grid, name), "application/octet-stream"
     raise _absent(path)
 

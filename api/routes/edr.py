@@ -130,7 +130,7 @@ async def read_instances(
     there = [
         describe.collection(root, region, family, run, f"{run.base_time:%Y%m%dT%H%M%SZ}")
         for run in runs
-        if family in describe.families_of(run)
+        if run.grid_digest == region.grid.digest and family in describe.families_of(run)
     ]
     return {"links": [describe.link(f"{root}/collections/{collection}/instances", "self")], "instances": there}
 

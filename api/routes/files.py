@@ -10,9 +10,8 @@ from api.files import netcdf, zarr
 from api.files.ranges import ranged
 from api.files.tiff import lead_tiff
 from api.freshness import Freshness
-from api.lookup import find_run, lead_index, require_product
+from api.lookup import find_run, lead_index, require_grid, require_product
 from api.responses import media
-from nowcast.errors import NotKept
 from nowcast.run import Run
 
 router = APIRouter(prefix="/v1", tags=["files"])
@@ -39,8 +38,9 @@ async def read_netcdf(
 
 
 async def _netcdf(services: Services, freshness: Freshness, run: Run, kind: str, v: int | None) -> FileResponse:
-    headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=v == run.id)
     write, grid = WRITERS[kind], services.watch.region(run.region).grid
+    run = require_grid(grid, run)
+    headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=v == run.id)
     path = await services.workshop.do(
         lambda: services.shelf.path((run.id, kind), lambda path: write(services.store.pixels, run, grid, path))
     )
@@ -62,7 +62,7 @@ async def read_tiff(
     v: Version = None,
 ) -> Response:
     """One lead as a cloud-optimised GeoTIFF on the region's own grid; NaN is not seen."""
-    run = await find_run(services, region.name, base_time)
+    run = require_grid(region.grid, await find_run(services, region.name, base_time))
     name, lead = require_product(run, product), lead_index(run, lead_minutes)
     headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=v == run.id)
     body = await services.workshop.do(lambda: lead_tiff(services, run, region.grid, name, lead))
@@ -82,9 +82,7 @@ async def read_zarr(
     freshness: FreshnessDep,
 ) -> Response:
     """The run as a Zarr v3 group: `xarray.open_zarr` reads the address without the key."""
-    run = await find_run(services, region.name, base_time)
-    if run.grid_digest != region.grid.digest:
-        raise NotKept(f"run of {run.base_time.isoformat()} is on a grid that the region no longer has")
+    run = require_grid(region.grid, await find_run(services, region.name, base_time))
     headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=False)
     body, kind = await services.workshop.do(lambda: zarr.entry(services.store.pixels, run, region.grid, key))
     return Response(body, media_type=kind, headers=headers)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from api.deps import BaseTime, FreshnessDep, Instant, RegionDep, Services, ServicesDep
-from api.lookup import find_observation, find_run, lead_index, require_product
+from api.lookup import find_observation, find_run, lead_index, require_grid, require_product
 from api.mercator import region_box
 from api.palettes import palette_for
 from api.pictures import DOTTED, Shown
@@ -37,6 +37,7 @@ async def read_observed_image(
 ) -> Response:
     """What was observed: dry is transparent, not seen hatched."""
     seen = await services.workshop.do(lambda: find_observation(services.store, region.name, valid_time))
+    require_grid(region.grid, seen)
     headers = freshness.immutable(f"observation {seen.id}", seen.valid_time, pinned=v == seen.id)
     return await _picture(services, Shown(seen, "rain_rate", 0, region.grid), palette, headers)
 
@@ -56,7 +57,7 @@ async def read_image(
 
     `satellite` shows no rain but where it was a satellite that saw it, or saw none: dots, to lay over the rain.
     """
-    run = await find_run(services, region.name, base_time)
+    run = require_grid(region.grid, await find_run(services, region.name, base_time))
     lead = lead_index(run, lead_minutes)
     headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=v == run.id)
     if product == DOTTED:

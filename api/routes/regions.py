@@ -47,9 +47,9 @@ async def read_timeline(
     response: Response,
 ) -> Timeline:
     """What was observed in the last two hours and what is forecast, as pictures of the whole region."""
-    freshness.of(run)  # who has it already need not wait
+    freshness.of_age(run)  # who has it already need not wait
     run, coverage, seen = await services.workshop.do(lambda: _parts(services, run, region))
-    response.headers.update(freshness.of(run))
+    response.headers.update(freshness.of_age(run))
     age = clock.now() - run.base_time
     return Timeline(
         region=region.name,

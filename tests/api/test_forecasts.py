@@ -125,7 +125,7 @@ class TestFreshness:
         assert headers["etag"].startswith('"')
 
     @pytest.mark.parametrize("header", ["if-none-match", "if-modified-since"])
-    async def test_who_has_it_gets_304_until_a_new_run(self, client, store, header):
+    async def test_who_has_it_gets_304_but_not_of_a_new_run(self, client, store, header):
         first = await client.get("/v1/forecast", params=INSIDE)
         sent = {header: first.headers["etag" if header == "if-none-match" else "last-modified"]}
         again = await client.get("/v1/forecast", params=INSIDE, headers=sent)
@@ -133,6 +133,36 @@ class TestFreshness:
         assert again.headers["etag"] == first.headers["etag"]
         store.publish(make_run(BASE + timedelta(minutes=5)), make_fields())
         assert (await client.get("/v1/forecast", params=INSIDE, headers=sent)).status_code == 200
+
+    @pytest.mark.parametrize("path", ["/v1/forecast", "/v1/regions/alps/timeline"])
+    async def test_what_tells_its_age_is_confirmed_within_its_five_minutes_and_never_once_stale(
+        self, client, hand, path
+    ):
+        first = await client.get(path, params=INSIDE)
+        tag, date = {"if-none-match": first.headers["etag"]}, {"if-modified-since": first.headers["last-modified"]}
+        assert first.json()["stale"] is False
+        for minutes, fresh in ((4.9, True), (5, False), (10, False), (10.01, False), (31, False)):
+            hand.time = BASE + timedelta(minutes=minutes)
+            for sent in (tag, date):
+                again = await client.get(path, params=INSIDE, headers=sent)
+                assert again.status_code == (304 if fresh else 200), (minutes, sent)
+        assert again.json()["expired"] is True
+
+    async def test_the_moment_of_going_stale_is_another_answer(self, client, hand):
+        hand.time = BASE + timedelta(minutes=10)
+        last = await client.get("/v1/forecast", params=INSIDE)
+        hand.time += timedelta(seconds=1)
+        for sent in ({"if-none-match": last.headers["etag"]}, {"if-modified-since": "Fri, 01 Jan 2027 00:00:00 GMT"}):
+            again = await client.get("/v1/forecast", params=INSIDE, headers=sent)
+            assert (last.json()["stale"], again.json()["stale"]) == (False, True)
+        sent = {"if-none-match": again.headers["etag"]}
+        assert (await client.get("/v1/forecast", params=INSIDE, headers=sent)).status_code == 304
+
+    async def test_csv_depends_on_the_run_alone(self, client, hand):
+        first = await client.get("/v1/forecast.csv", params=INSIDE)
+        hand.time = BASE + timedelta(minutes=20)
+        again = await client.get("/v1/forecast.csv", params=INSIDE)
+        assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
 
     async def test_a_malformed_date_is_ignored(self, client):
         got = await client.get("/v1/forecast", params=INSIDE, headers={"if-modified-since": "yesterday"})
@@ -143,7 +173,28 @@ class TestFreshness:
         assert tags[0] != tags[1]
 
 
+EARLY, LATE = "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"
+
+
 class TestProblems:
+    @pytest.mark.parametrize("time", [EARLY, LATE])
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/v1/runs?before={}",
+            "/v1/runs/alps/{}",
+            "/v1/images/alps/{}/rain_mean/5.png",
+            "/v1/images/alps/observed/{}.png",
+            "/v1/tiles/alps/{}/rain_mean/5/7/66/45.png",
+            "/edr/collections/alps_rain/position?coords=POINT(7.4474 46.948)&datetime={}",
+            "/edr/collections/alps_rain/instances/{}/position?coords=POINT(7.4474 46.948)",
+        ],
+    )
+    async def test_a_time_that_utc_has_no_year_for_is_refused(self, client, path, time):
+        got = await client.get(path.format(time.replace("+", "%2B")))
+        assert got.status_code == 422, got.text
+        assert time[:4] in got.json()["detail"]
+
     @pytest.mark.parametrize(
         ("path", "status", "told"),
         [

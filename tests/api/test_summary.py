@@ -24,7 +24,8 @@ def said(codes, minutes=2, **more):
 
 
 EXPECTED = "rain_expected"
-LATE = "rain from 15:30, about 1 mm in its first hour, still raining at 16:00 UTC"
+LATE = "rain from 15:30, still raining at 16:00 UTC"
+SOON = "rain from 15:00, about 2 mm in its first hour, still raining at 16:00 UTC"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,8 @@ LATE = "rain from 15:30, about 1 mm in its first hour, still raining at 16:00 UT
         (rates((24, 1)), "raining", "raining, about 1 mm in the next hour, still raining at 16:00 UTC"),
         (rates((4, 6), (20, None)), "raining", "raining, not seen after 14:20 UTC"),
         (rates((18, 0), (6, 2)), EXPECTED, LATE),
+        (rates((13, 0), (11, 2)), EXPECTED, "rain from 15:05, still raining at 16:00 UTC"),
+        (rates((12, 0), (12, 2)), EXPECTED, SOON),
         (rates((3, 2), (1, 0), (3, 2), (17, 0)), "raining", "raining, about 1 mm in the next hour, ends 14:35 UTC"),
         (rates((1, 0.3), (23, 0)), "raining", "raining, less than 0.1 mm in the next hour, ends 14:05 UTC"),
     ],
@@ -74,3 +77,42 @@ def test_it_is_told_for_now_not_for_the_base_time():
     assert said(codes, 22).state == "dry"
     assert said(codes, 200).text == "no forecast for now: the newest is from 14:00 UTC"
     assert said(codes, -1).state == "raining"
+
+
+def test_an_amount_is_of_a_whole_hour():
+    codes = rates((24, 1))
+    assert (said(codes, 60).amount_low, said(codes, 60).amount_high) == (1, 1)
+    assert (said(codes, 65).amount_low, said(codes, 65).amount_high) == (None, None)
+    assert said(codes, 115).text == "raining, still raining at 16:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.97, 1.3, "about 1 mm"), (0.94, 1.3, "likely 0.9–1 mm"), (0.95, 1.6, "likely 1–2 mm")],
+)
+def test_ends_that_round_to_the_same_are_one_amount(low, high, words):
+    summary = said(rates((24, 1)), rain_p10=rates((24, low)), rain_p90=rates((24, high)))
+    assert summary.text == f"raining, {words} in the next hour, still raining at 16:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("codes", "minutes", "until"),
+    [
+        (rates((24, 0)), 2, 120),
+        (rates((24, 1)), 2, 120),
+        (rates((4, 6), (20, None)), 2, 20),
+        (rates((12, 0), (6, None), (6, 0)), 2, 60),
+        (rates((12, 0), (6, None), (6, 1)), 2, 60),
+        (rates((12, None), (12, 0)), 2, None),
+        (rates((12, None), (12, 0)), 62, 120),
+        (rates((24, None)), 2, None),
+        (rates((24, 0)), 200, None),
+    ],
+)
+def test_until_is_the_end_of_what_is_known_without_a_gap(codes, minutes, until):
+    assert said(codes, minutes).until == (None if until is None else BASE + timedelta(minutes=until))
+
+
+def test_a_forecast_that_is_over_is_not_a_place_that_is_not_seen():
+    assert said(rates((24, 0)), 115).state == "dry"
+    assert said(rates((24, 0)), 120).state == "over"

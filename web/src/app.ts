@@ -2,7 +2,7 @@
 import * as api from "./api";
 import type { Palette, Region } from "./contract";
 import { byId, option } from "./dom";
-import { Feed, indexOf } from "./feed";
+import { Feed, identity, indexOf } from "./feed";
 import { apart, type Camera, fitted, inside, placeAt, projection } from "./geo";
 import { drawChoice, drawLegend } from "./legend";
 import { Live } from "./live";
@@ -109,7 +109,10 @@ export class App {
     byId("product").addEventListener("change", () => show({ product: byId<HTMLSelectElement>("product").value }));
     byId("page").addEventListener("click", () => show({ page: view().page === "map" ? "status" : "map" }));
     byId("map").addEventListener("click", (event) => this.#pickEarly(event));
-    setInterval(() => this.#state(), 1000);
+    setInterval(() => {
+      this.#state();
+      this.#panel.tick();
+    }, 1000);
   }
 
   /** Ask for news; rejects when the service is away. */
@@ -164,7 +167,7 @@ export class App {
     const shown = feed.shown;
     if (shown) afterFrame(() => this.#openMap());
     if (feed !== this.#feed) return this.#drawRain();
-    const run = shown ? `${shown.timeline.region} ${shown.timeline.base_time} ${shown.timeline.published_at}` : "";
+    const run = shown ? identity(shown.timeline) : "";
     if (shown && run !== this.#run) {
       const isNews = this.#run.startsWith(`${shown.timeline.region} `);
       this.#run = run;

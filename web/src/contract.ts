@@ -67,13 +67,15 @@ export type Column = (number | null)[];
 
 export interface Summary {
   text: string;
-  state: "dry" | "raining" | "rain_expected" | "not_seen";
+  state: "dry" | "raining" | "rain_expected" | "not_seen" | "over";
   starts: string | null;
   ends: string | null;
   amount_low: number | null;
   amount_high: number | null;
   unit: string;
   probability: number | null;
+  /** End of what is known without a gap from now on; null when now itself is not. */
+  until: string | null;
 }
 
 export interface PointForecast {

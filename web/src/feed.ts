@@ -6,8 +6,9 @@
  */
 import * as api from "./api";
 import { heard } from "./clock";
-import type { Palette, Step, Timeline } from "./contract";
+import type { Palette, Timeline } from "./contract";
 import { Frames } from "./frames";
+import { gaps } from "./gaps";
 import { FILLED, imageOf, onMap } from "./products";
 
 export interface Wanted {
@@ -87,8 +88,7 @@ export class Feed {
       const timeline = complete(await api.timeline(this.region));
       this.refused = null;
       heard(timeline.base_time, timeline.age_seconds);
-      const shown = this.shown?.timeline;
-      const same = shown?.base_time === timeline.base_time && shown.published_at === timeline.published_at;
+      const same = this.shown !== null && identity(this.shown.timeline) === identity(timeline);
       if (same && this.shown) this.shown.timeline = timeline;
       const { done, all } = this.progress();
       if (!same || done < all) await this.#bring(timeline, true);
@@ -130,19 +130,18 @@ export class Feed {
   }
 }
 
-const FIVE_MINUTES = 300_000;
-
-/** The same timeline with a step every five minutes: one that was not observed is there, without an image. */
+/** The same timeline, in order, without a gap: a time that was not observed is a step without an image. */
 export function complete(timeline: Timeline): Timeline {
   const known = new Map(timeline.steps.map((step) => [Date.parse(step.valid_time), step]));
-  const times = [...known.keys(), Date.parse(timeline.base_time)];
-  const steps: Step[] = [];
-  for (let time = Math.min(...times); time <= Math.max(...times); time += FIVE_MINUTES) {
-    const missing: Step = { valid_time: new Date(time).toISOString(), kind: "observed", lead_minutes: null, images: {} };
-    steps.push(known.get(time) ?? missing);
+  for (const time of gaps([...known.keys()], Date.parse(timeline.base_time))) {
+    known.set(time, { valid_time: new Date(time).toISOString(), kind: "observed", lead_minutes: null, images: {} });
   }
-  return { ...timeline, steps };
+  return { ...timeline, steps: [...known].sort(([one], [other]) => one - other).map(([, step]) => step) };
 }
+
+/** What tells one run on show from another: an observation that came late adds a step. */
+export const identity = ({ region, base_time, published_at, steps }: Timeline): string =>
+  `${region} ${base_time} ${published_at} ${steps.length}`;
 
 /** The step of that time, or the nearest; for null the newest observation. */
 export function indexOf(timeline: Timeline, time: number | null): number {

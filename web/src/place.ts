@@ -3,6 +3,7 @@ import * as api from "./api";
 import { serviceNow } from "./clock";
 import type { History, Place, PointForecast } from "./contract";
 import { byId, el, svg, table } from "./dom";
+import { FIVE_MINUTES } from "./gaps";
 import { title } from "./products";
 import { nameAt } from "./search";
 import { isUnseen, type Row, type Series, series } from "./series";
@@ -62,6 +63,7 @@ export class PlacePanel {
   async refresh(): Promise<void> {
     const at = this.#at;
     if (!at) return;
+    this.#asked = serviceNow();
     try {
       const point = await api.forecast(at.lat, at.lon, this.told.region(at));
       const history = await api.history(at.lat, at.lon).catch(() => null);
@@ -73,6 +75,14 @@ export class PlacePanel {
       if (!(error instanceof api.ApiError)) throw error;
       if (this.#at === at && !(error.away && this.#read)) this.#fail(error);
     }
+  }
+
+  #asked = 0;
+
+  /** Time goes on without a new run too, and what is said of it with it. */
+  tick(): void {
+    // the service's time may also jump, when its first answer comes
+    if (Math.abs(serviceNow() - this.#asked) >= FIVE_MINUTES) void this.refresh();
   }
 
   /** Draw again what was read: language, zone, appearance or width changed. */

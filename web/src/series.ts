@@ -1,5 +1,6 @@
 /** One place through time: what was observed, what had been forecast for it, and what is forecast now. */
 import type { Column, History, PointForecast } from "./contract";
+import { gaps } from "./gaps";
 import { kindOf } from "./products";
 
 /** null is not seen; undefined is not asked or not there. */
@@ -34,10 +35,12 @@ export function series(point: PointForecast, history: History | null): Series {
     .filter((name) => kindOf(name) === "probability")
     .sort((a, b) => Number(a.slice(5)) - Number(b.slice(5)));
   const said = new Map(history?.forecast.map((one) => [Date.parse(one.valid_time), one.rain_mean]));
-  const past = (history?.observed ?? []).map(({ valid_time, rain_rate }): Row => {
-    const time = Date.parse(valid_time);
-    return { time, kind: "observed", observed: rain_rate, said: said.get(time), chances: {} };
-  });
+  const base = Date.parse(point.base_time);
+  const seen = new Map(history?.observed.map((one) => [Date.parse(one.valid_time), one.rain_rate]));
+  const times = [...seen.keys()].filter((time) => time <= base);
+  const past = [...times, ...(times.length ? gaps(times, base) : [])]
+    .sort((one, other) => one - other)
+    .map((time): Row => ({ time, kind: "observed", observed: seen.get(time) ?? null, said: said.get(time), chances: {} }));
   const future = columns.end.map((end, k): Row => ({
     time: Date.parse(end),
     kind: "forecast",
@@ -47,6 +50,5 @@ export function series(point: PointForecast, history: History | null): Series {
     p90: column("rain_p90", k),
     chances: Object.fromEntries(chances.map((name) => [name, column(name, k)])),
   }));
-  const base = Date.parse(point.base_time);
-  return { rows: [...past.filter((row) => row.time <= base), ...future], chances, band: "rain_p10" in columns && "rain_p90" in columns };
+  return { rows: [...past, ...future], chances, band: "rain_p10" in columns && "rain_p90" in columns };
 }

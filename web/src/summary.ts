@@ -4,18 +4,26 @@ import type { Summary } from "./contract";
 import { clock, type Key, number, text } from "./text";
 
 export function sentence(summary: Summary): string {
-  if (summary.state === "not_seen") return text("summary.notseen");
+  if (summary.state === "over") return text("summary.over");
+  if (summary.state === "not_seen" || (summary.state === "dry" && summary.until === null)) return text("summary.notseen");
   return [rain(summary), amount(summary), chance(summary)].filter((part) => part !== "").join(" ");
 }
 
-function rain({ state, starts, ends }: Summary): string {
-  if (state === "dry") return text("summary.dry");
-  const kind = state === "raining" ? "summary.raining" : "summary.expected";
-  const key = (ends ? `${kind}.until` : kind) as Key;
-  return text(key, { starts: starts ? clock(starts) : "", ends: ends ? clock(ends) : "" });
+const MINUTES = 60_000;
+/** A run tells of two hours from its base time, and is late when older than ten minutes. */
+const WHOLE = 110 * MINUTES;
+
+function rain(summary: Summary): string {
+  const { starts, ends, until } = summary;
+  return text(keyOf(summary), { starts: starts ? clock(starts) : "", ends: ends ? clock(ends) : "", until: until ? clock(until) : "" });
 }
 
-const MINUTES = 60_000;
+function keyOf({ state, ends, until }: Summary): Key {
+  if (state === "rain_expected") return ends ? "summary.expected.until" : "summary.expected";
+  if (ends) return "summary.raining.until";
+  const kind = state === "dry" ? "summary.dry" : "summary.raining";
+  return until && Date.parse(until) - serviceNow() < WHOLE ? `${kind}.known` : kind;
+}
 
 function amount({ state, starts, amount_low: low, amount_high: high, unit }: Summary): string {
   if (state === "dry" || low === null || high === null || high < 0.05) return "";

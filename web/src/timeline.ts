@@ -67,7 +67,7 @@ export class TimelineBar {
   #draw(timeline: Timeline): void {
     const first = Date.parse(timeline.steps[0]!.valid_time);
     const last = Date.parse(timeline.steps.at(-1)!.valid_time);
-    const drawn = `${first} ${last} ${timeline.base_time}`;
+    const drawn = `${first} ${last} ${timeline.steps.length} ${timeline.base_time}`;
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     this.#slider.max = String(timeline.steps.length - 1);
@@ -115,8 +115,12 @@ function described(step: Step): string {
   return text(step.images["observed"] ? "observed" : "unobserved");
 }
 
-function percent(timeline: Timeline, time: number): number {
-  const first = Date.parse(timeline.steps[0]!.valid_time);
-  const last = Date.parse(timeline.steps.at(-1)!.valid_time);
-  return last > first ? Math.min(100, Math.max(0, (100 * (time - first)) / (last - first))) : 0;
+/** Where the slider stands at that time: it moves step by step, and steps need not be equally long. */
+export function percent({ steps }: Timeline, time: number): number {
+  const times = steps.map((step) => Date.parse(step.valid_time));
+  const next = times.findIndex((one) => one > time);
+  if (next === 0 || times.length < 2) return 0;
+  if (next < 0) return 100;
+  const [from, to] = [times[next - 1]!, times[next]!];
+  return (100 * (next - 1 + (time - from) / (to - from))) / (times.length - 1);
 }

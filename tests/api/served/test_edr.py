@@ -1,16 +1,20 @@
 """OGC API – EDR: every query, every format, against the store's values; its metadata against its own models."""
 
 import json
+import time
 from datetime import timedelta
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from api.edr import geometry
+from nowcast.errors import BadRequest
 from tests.api.served import made as served
 from tests.api.served.made import GRID, LEADS, STEP, base_time
 
 LUCERNE = (47.0502, 8.3093)
+BLANKS, DIGITS = " " * 20_000, "1" * 100_000
 RAIN = "/edr/collections/alps_rain"
 
 
@@ -158,6 +162,43 @@ def test_what_cannot_be_answered_is_a_problem(client, base, query, params, statu
     response = ask(client, query, status, **params)
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["status"] == status
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{BLANKS}A{BLANKS}Z{BLANKS}x",
+        f"SRID=4326;{BLANKS}A{BLANKS}x",
+        BLANKS,
+        f"POINT{BLANKS}",
+        f"POINT({DIGITS}x 1)",
+        f"POINT(1 {DIGITS}.{DIGITS}x)",
+        f"POINT({'(' * 20_000}",
+        f"POINT {'+' * 20_000}",
+        "POINTZM" * 3_000,
+    ],
+    ids=range(9),
+)
+def test_long_nonsense_is_refused_as_fast_as_short(text):
+    began = time.monotonic()
+    with pytest.raises(BadRequest, match="coords"):
+        geometry.parse(text, "POINT")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POINT(8.3 47)",
+        " \n point ( 8.3 47. ) ",
+        "SRID=4326; POINT Z (8.3 +47 1e2)",
+        "srid=4326;POINTM(8.3 47.0E0 .5)",
+        "POINT zm (8.3 47 1 2)",
+    ],
+)
+def test_wkt_is_read_however_it_is_spaced(text):
+    shape = geometry.parse(text, "POINT")
+    assert (shape.kind, shape.parts[0][0, :2].tolist()) == ("POINT", [8.3, 47])
 
 
 def test_area_and_radius_are_masked_cubes(client, base):

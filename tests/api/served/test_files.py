@@ -86,8 +86,30 @@ def test_files_that_are_not_there(client, base):
     ):
         assert client.get(path(base, rest)).status_code == status
     assert client.get("/v1/files/alps/20200101T0000Z.nc").status_code == 404
-    for key in ("nothing", "rain_mean/c/0/9/9", "rain_mean/c/1/0/0", "rain_mean/c/0/0", "rain_mean/c/0/0/x", "x/c/1"):
+    chunks = ("rain_mean/c", "rain_mean/c/0/9/9", "rain_mean/c/1/0/0", "rain_mean/c/0/0", "rain_mean/c/0/0/x")
+    for key in ("nothing", *chunks, "x/c/1"):
         assert client.get(path(base, f"/{key}", "zarr")).status_code == 404, key
+
+
+def test_a_run_on_a_grid_of_before_is_served_nowhere(client, store, base):
+    served.observe(store, base)
+    older = base - served.STEP
+    served.publish(store, older, members=True)
+    rests = [path(older, rest) for rest in (".nc", ".pysteps.nc", "/rain_mean/5.tif", "/accumulated/5.tif")]
+    rests += [path(older, "/zarr.json", "zarr"), path(older, "/rain_mean/5.png", "images")]
+    rests += [f"/v1/images/alps/observed/{base:%Y%m%dT%H%MZ}.png"]
+    instances = "/edr/collections/alps_rain/instances"
+    edr = f"{instances}/{older:%Y%m%dT%H%M%SZ}"
+    rests += [edr, f"{edr}/locations", f"{edr}/locations/lucerne", f"{edr}/position?coords=POINT(8.31 47.05)"]
+    assert {rest: client.get(rest).status_code for rest in rests} == dict.fromkeys(rests, 200)
+    alps = next(r for r in served.regions() if r.name == "alps")
+    moved = replace(alps.grid, x0=alps.grid.x0 + 10_000)
+    store.put_regions([replace(alps, grid=moved)])
+    assert client.get(instances).json()["instances"] == []
+    rain = served.rain()
+    store.publish(replace(served.run(base + served.STEP), grid_digest=moved.digest), {"rain_mean": rain})
+    assert {rest: client.get(rest).status_code for rest in rests} == dict.fromkeys(rests, 404)
+    assert len(client.get(instances).json()["instances"]) == 1
 
 
 def test_a_rerun_is_another_file(client, store, base):

@@ -58,6 +58,7 @@ def test_not_seen_is_null_never_zero(store, client):
     assert all(v is None for v in body["accumulated"][6:])
     assert body["radar_coverage"] == "ok"
     assert body["summary"]["amount_low"] is None
+    assert body["summary"]["until"] == steps["end"][5]
     mean[:] = np.nan
     served.publish(store, base_time(), mean=mean)
     body = ask(client).json()
@@ -86,14 +87,14 @@ def test_a_region_by_name_and_points_outside(store, client):
 
 
 def test_what_the_client_has_already_is_not_sent_again(store, client):
-    served.publish(store, base_time())
+    served.publish(store, base_time(0))  # from five minutes after its base time on, its date alone does not say enough
     first = ask(client)
     assert {"etag", "last-modified", "expires", "cache-control"} <= set(first.headers)
     for header in ({"If-None-Match": first.headers["etag"]}, {"If-Modified-Since": first.headers["last-modified"]}):
         again = ask(client, **header)
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["etag"] == first.headers["etag"]
-    served.publish(store, base_time())  # a rerun is another publication
+    served.publish(store, base_time(0))  # a rerun is another publication
     assert ask(client, **{"If-None-Match": first.headers["etag"]}).status_code == 200
 
 
@@ -104,6 +105,18 @@ def test_a_new_run_never_serves_old_pixels(store, client):
         assert set(ask(client).json()["minutely_5"]["rain_mean"]) == {mark}
     served.publish(store, base - STEP, mean=np.full((LEADS, *GRID.shape), 9, np.float32))
     assert set(ask(client).json()["minutely_5"]["rain_mean"]) == {3}
+
+
+def test_csv_names_the_source_of_each_lead_as_json_does(store, client):
+    store.put_regions([replace(r, sources=("radar", "sat")) for r in served.regions()])
+    mean, source = np.zeros((LEADS, *GRID.shape), np.float32), np.ones((LEADS, *GRID.shape), np.float32)
+    source[1], mean[2], source[2] = 2, np.nan, np.nan
+    fields = {"rain_mean": mean, "rain_source": source}
+    store.publish(served.run(base_time(), products=tuple(fields)), fields)
+    head, *lines = ask(client, path="/v1/forecast.csv").text.splitlines()
+    told = [line.split(",")[head.split(",").index("rain_source")] for line in lines]
+    assert told == ["radar", "sat", ""] + ["radar"] * (LEADS - 3)
+    assert [name or None for name in told] == ask(client).json()["minutely_5"]["rain_source"]
 
 
 def test_age_is_told(store, client):
@@ -118,7 +131,7 @@ def test_an_old_run_is_expired_and_a_very_old_one_promises_nothing(store, client
     served.publish(store, base_time(180), mean=np.full((LEADS, *GRID.shape), 5, np.float32))
     body = ask(client).json()
     assert body["expired"]
-    assert body["summary"]["state"] == "not_seen"
+    assert body["summary"]["state"] == "over"
     assert "no forecast for now" in body["summary"]["text"]
 
 

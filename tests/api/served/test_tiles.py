@@ -95,6 +95,13 @@ def test_tiles_that_are_not_there(store, client):
         assert response.status_code == status, (path, response.text)
 
 
+def test_the_codes_of_sources_are_not_drawn_as_rain(store, client):
+    fields = {name: np.ones((LEADS, *GRID.shape), np.float32) for name in ("rain_mean", "rain_source")}
+    store.publish(served.run(base_time(), products=tuple(fields)), fields)
+    assert client.get("/v1/tiles/alps/latest/rain_mean/5/6/33/22.png").status_code == 200
+    assert client.get("/v1/tiles/alps/latest/rain_source/5/6/33/22.png").status_code == 404
+
+
 def test_tilejson_and_legend(store, client):
     served.publish(store, base_time())
     body = client.get("/v1/tiles/mosaic/latest/rain_mean/30/tilejson.json").json()
