@@ -1,12 +1,11 @@
 """What is done once the regions have been served: nothing here may keep a forecast waiting, or stop one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
 import structlog
-import xarray as xr
 
 from jobs.account import Account
 from jobs.cycle import Cycle, Report
@@ -53,7 +52,7 @@ class Afterwork:
         lives = store.models.lives()
         for made in report.made:
             if self.keeper:
-                self._try("archive", partial(self.keeper.archive, made.region, self._radar(made.frames)))
+                self._try("archive", partial(self.keeper.archive, made.region, made.seen))
             self._try("shadows", partial(self.shadows.run, made.region, made.run, made.frames, lives, now))
         for region in self.cycle.regions:
             self._try(f"verification of {region.name}", partial(self.verifier.run, region, now))
@@ -66,9 +65,6 @@ class Afterwork:
             self._try("account", partial(self.account.close, self.cycle.regions, now))
             if self.keeper:
                 self._try("retention", partial(self.keeper.prune, self.cycle.feed, now))
-
-    def _radar(self, frames: Sequence[xr.Dataset]) -> list[xr.Dataset]:
-        return [frame for frame in frames if frame.attrs["source"] not in self.cycle.feed.satellites]
 
     def _try(self, what: str, work: Callable[[], object]) -> None:
         """Do one thing; its failure is told when it begins or changes."""

@@ -16,7 +16,7 @@ from jobs.deadline import Deadline
 from jobs.forecaster import Forecast, Stages, forecast
 from jobs.leader import Leader
 from jobs.metrics import Metrics
-from jobs.observe import observe
+from jobs.observe import observe, seen_by_radar
 from nowcast.clock import STEP, Clock, floor
 from nowcast.errors import LeaseLost, NowcastError, TooFewFrames
 from nowcast.gate import judge_age
@@ -46,11 +46,18 @@ LOOK_BACK = 32
 
 @dataclass(frozen=True)
 class Made:
-    """A published run with the frames it was made from: what is done beside it starts here."""
+    """A published run with the frames it was made from: what is done beside it starts here.
+
+    Attributes
+    ----------
+    seen
+        What radars saw, one frame per time (`jobs.observe.seen_by_radar`): the truth to learn from and be held against.
+    """
 
     region: Region
     run: Run
     frames: Sequence[xr.Dataset]
+    seen: Sequence[xr.Dataset]
 
 
 @dataclass
@@ -173,18 +180,22 @@ class Cycle:
         stages = Deadline(region=region.name)
         with self._reading, stages("read"):
             frames = [self.feed.cache.get(record) for record in records]
-        run = self._publish(replace(region, model=allowed.model), frames, flags, str(allowed.state), stages, before)
+        with stages("stack"):
+            seen = seen_by_radar(frames, region, self.feed.satellites)
+        serves = replace(region, model=allowed.model)
+        run = self._publish(serves, frames, seen, flags, str(allowed.state), stages, before)
         self._told.pop(region.name, None)
         latency = self.clock.now() - max(r.received_at for r in records)
         self.metrics.published(run, latency, stages.seconds, _skipped(before, run))
         self.metrics.over_budget(stages.over)
         log.info("run published", region=region.name, base_time=run.base_time.isoformat(), flags=run.flags)
-        return Made(region, run, frames)
+        return Made(region, run, frames, seen)
 
     def _newest(self, region: Region) -> list[FrameRecord]:
         """Return what a forecast of the region starts from, oldest first: the newest frames of each of its sources.
 
-        Of a region with one source, one frame per nominal time; of several, all that fusion may want.
+        Of a region with one source, one frame per nominal time; of several, all that fusion may want. Of several
+        frames of a source at one time the last to arrive.
         """
         radars = [name for name in region.sources if name not in self.feed.satellites]
         until = self.clock.now() + FUTURE
@@ -198,7 +209,8 @@ class Cycle:
         if len(region.sources) == 1:
             return _one_per_time(found[region.sources[0]], newest)
         oldest -= region.fusion.oldest_satellite
-        return sorted((r for records in found.values() for r in records if r.valid_time >= oldest), key=_by_time)
+        last = {(r.source, r.valid_time): r for records in found.values() for r in reversed(records)}
+        return sorted((r for r in last.values() if r.valid_time >= oldest), key=_by_time)
 
     def _judged(
         self, region: Region, records: Sequence[FrameRecord], serving: Serving
@@ -235,6 +247,7 @@ class Cycle:
         self,
         region: Region,
         frames: Sequence[xr.Dataset],
+        seen: Sequence[xr.Dataset],
         flags: tuple[str, ...],
         state: str,
         stages: Stages,
@@ -260,7 +273,7 @@ class Cycle:
             stages={name: round(seconds, 4) for name, seconds in stages.seconds.items()},
             state=state,
         )
-        observe(self.store, region, [f for f in frames if f.attrs["source"] not in self.feed.satellites])
+        observe(self.store, region, seen)
         with stages("publish"):
             self.store.publish(run, made.fields, self._lease())
         return run

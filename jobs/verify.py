@@ -7,11 +7,15 @@ from nowcast.clock import STEP
 from nowcast.errors import NoRun
 from nowcast.region import Region
 from nowcast.run import Fields, Observation, Run, ScoreRecord
+from nowcast.stack import TOLERANCE
 from nowcast.store.store import Store
 from nowcast.verification import LEADS, OBSERVED, PERSISTENCE, Array, Score, describe, verify
 
 REACH = STEP * max(LEADS) + timedelta(minutes=30)
 """How long after its base time a run may still be verified by a late observation."""
+MOST_NEAR = 8
+"""Runs that may start within `TOLERANCE` of one time."""
+RESOLUTION = timedelta(microseconds=1)
 
 
 @dataclass
@@ -50,10 +54,21 @@ class Verifier:
             return
         found = _records(region.name, observation.valid_time, 0, OBSERVED, describe(field_seen))
         for lead in self.leads:
-            base_time = observation.valid_time - STEP * lead
+            base_time = self._base_time(region, observation.valid_time - STEP * lead)
             for maker, forecast in self._forecasts(region, base_time, lead).items():
                 found += _records(region.name, base_time, lead, maker, verify(forecast, field_seen))
         self.store.verification.put(found)  # in one transaction: scored, or not yet
+
+    def _base_time(self, region: Region, wanted: datetime) -> datetime:
+        """Return the base time nearest to the wanted one, the later of two, within `TOLERANCE`; else the wanted one.
+
+        Of a source that looks every two minutes no run starts 5, 15 or 45 minutes before an observation.
+        """
+        if self.store.run(region.name, wanted) is not None:
+            return wanted
+        near = self.store.runs(region.name, MOST_NEAR, before=wanted + TOLERANCE + RESOLUTION)
+        times = [run.base_time for run in near if run.base_time >= wanted - TOLERANCE]
+        return min(times, key=lambda time: abs(time - wanted), default=wanted)
 
     def _forecasts(self, region: Region, base_time: datetime, lead: int) -> dict[str, Fields]:
         """Return each maker's products of one lead: the run that served, its trials, persistence."""

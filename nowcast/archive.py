@@ -6,6 +6,7 @@ Written by the cycle from the very frames that its forecasts start from, on the 
         rain_rate  (time 288, y, x)  uint16, 0.01 mm/h, 65535 = not seen, one chunk per time, zstd
         digest     (time 288, 32)    SHA-256 of the file; zeros where there is no frame
         source     (time 288)        index into the attribute `sources`
+        offset     (time 288)        int8, seconds from the nominal time to the frame's, at most a minute
 
 `Archive.day` opens a day with xarray. A frame's pixels are written before its digest, so one that a crash cut off
 counts as absent. Needs the extra `archive` (zarr).
@@ -24,12 +25,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nowcast import chunks as codec
-from nowcast.clock import STEP
+from nowcast.clock import STEP, floor
 from nowcast.errors import ArchiveError
 from nowcast.frame import make_frame, valid_time
 from nowcast.grid import Grid
 from nowcast.region import Region
 from nowcast.regrid import regrid
+from nowcast.stack import TOLERANCE
 
 DAY = timedelta(days=1)
 SLOTS = DAY // STEP
@@ -53,15 +55,22 @@ class Archive:
         _zarr()
 
     def put(self, region: Region, frame: xr.Dataset) -> bool:
-        """Write a frame; False when that very one is there. A revision replaces what was there at its time."""
-        time, grid = valid_time(frame), wide(region)
-        digest = np.frombuffer(bytes.fromhex(frame.attrs["digest"]), np.uint8)
-        slot = slot_of(time)
+        """Write a frame that is within `TOLERANCE` of a nominal time; False when there is no need or place for it.
+
+        Of several at one nominal time the nearest stays, of equally near ones the first; a revision replaces what was
+        there of its own valid time.
+        """
+        grid, time = wide(region), nominal(valid_time(frame))
+        offset = valid_time(frame) - time
+        if abs(offset) > TOLERANCE:
+            return False
+        digest, slot = np.frombuffer(bytes.fromhex(frame.attrs["digest"]), np.uint8), slot_of(time)
         try:
             group = self._group(region, grid, time)
-            if np.array_equal(group["digest"][slot], digest):
+            if not _wanted(group, slot, digest, offset):
                 return False
             group["digest"][slot] = np.zeros(32, np.uint8)
+            group["offset"][slot] = round(offset.total_seconds())
             group["rain_rate"][slot] = codec.to_codes(regrid(frame, grid), codec.RATE)
             group["source"][slot] = _source_index(group, str(frame.attrs["source"]))
             group["digest"][slot] = digest
@@ -97,7 +106,7 @@ class Archive:
 
     def frame(self, region: Region, time: datetime) -> xr.Dataset | None:
         """Return the frame of a time on the region's grid with its margin; None when there is none."""
-        path, grid = self._path(region, wide(region), time), wide(region)
+        path, grid = self._path(region, wide(region), nominal(time)), wide(region)
         if not path.is_dir():
             return None
         group, slot = _open(path, "r"), slot_of(time)
@@ -131,7 +140,10 @@ class Archive:
         path = self._path(region, grid, time)
         if not path.is_dir():
             _create(path, grid, time)
-        return _open(path, "r+")
+        group = _open(path, "r+")
+        if "offset" not in group:  # a day begun before they were kept
+            _create_offset(group)
+        return group
 
 
 def wide(region: Region) -> Grid:
@@ -144,11 +156,14 @@ def day_of(path: Path) -> datetime:
     return datetime.strptime(path.stem, "%Y%m%d").replace(tzinfo=UTC)
 
 
+def nominal(time: datetime) -> datetime:
+    """Return the nearest five minutes, UTC: those of the next day just before midnight."""
+    return floor(time.astimezone(UTC) + STEP / 2)
+
+
 def slot_of(time: datetime) -> int:
-    """Return the nearest five minutes of the UTC day."""
-    utc = time.astimezone(UTC)
-    midnight = utc.replace(hour=0, minute=0, second=0, microsecond=0)
-    return min(round((utc - midnight) / STEP), SLOTS - 1)
+    """Return the place of a nominal time in its UTC day."""
+    return (nominal(time) - floor(nominal(time), DAY)) // STEP
 
 
 def size_of(path: Path) -> int:
@@ -206,6 +221,7 @@ def _create(path: Path, grid: Grid, time: datetime) -> None:
     group.create_array(
         "source", shape=(SLOTS,), chunks=(1,), dtype="uint8", fill_value=NO_SOURCE, dimension_names=("time",)
     )
+    _create_offset(group)
     minutes = np.arange(SLOTS, dtype=np.int64) * int(STEP.total_seconds())
     _coordinate(group, "time", minutes, {"units": f"seconds since {midnight:%Y-%m-%d}", "standard_name": "time"})
     _coordinate(group, "y", grid.y, {"standard_name": "projection_y_coordinate"})
@@ -216,6 +232,18 @@ def _create(path: Path, grid: Grid, time: datetime) -> None:
         shutil.rmtree(part)
         if not path.is_dir():
             raise
+
+
+def _create_offset(group: Any) -> None:  # noqa: ANN401
+    group.create_array("offset", shape=(SLOTS,), chunks=(1,), dtype="int8", dimension_names=("time",))
+
+
+def _wanted(group: Any, slot: int, digest: NDArray[np.uint8], offset: timedelta) -> bool:  # noqa: ANN401
+    """Return whether a slot is empty, holds what is further off, or what this is a revision of."""
+    there, seconds, held = group["digest"][slot], round(offset.total_seconds()), int(group["offset"][slot])
+    if not np.any(there):
+        return True
+    return not np.array_equal(there, digest) and (seconds == held or abs(seconds) < abs(held))
 
 
 def _coordinate(group: Any, name: str, values: NDArray, attributes: dict[str, Any]) -> None:  # noqa: ANN401

@@ -11,7 +11,7 @@ Europe lies about 15 km too far north. NWC SAF corrects CRR for it, GOES RRQPE d
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -91,8 +91,7 @@ class Fused:
 
     def frame(self, grid: Grid, time: datetime) -> xr.Dataset:
         """Return it as a canonical frame, with `rain_source` beside the rain rate."""
-        digest = hashlib.sha256("".join(self.frames).encode()).hexdigest()
-        frame = make_frame(self.rain_rate, grid, time, "fused", digest)
+        frame = make_frame(self.rain_rate, grid, time, "fused", _digest_of(self.frames))
         frame["rain_source"] = (("y", "x"), self.rain_source, source_attributes(self.sources))
         return frame
 
@@ -174,6 +173,31 @@ def fused_frames(
     return [fuse(radars, satellites, grid, time, flow, options).frame(grid, time) for time in exact]
 
 
+def merged_frames(
+    radars: Sequence[xr.Dataset], grid: Grid, times: Sequence[datetime], names: Sequence[str]
+) -> list[xr.Dataset]:
+    """Return what radars saw together at each of the times that one has a frame for; nothing is moved.
+
+    Where one alone has a frame it comes as it is. A merged one lies on `grid`, is said to be of the first of its
+    sources, and has a digest over those of its files.
+
+    Parameters
+    ----------
+    names
+        The radars, the region's favourite first.
+    """
+    made = []
+    for time in times:
+        there = sorted(_nearest_each(radars, time, SAME_TIME), key=lambda f: names.index(str(f.attrs["source"])))
+        if len(there) == 1:
+            made += there
+        elif there:
+            digest = _digest_of(str(f.attrs["digest"]) for f in there)
+            rate, _ = merge_radars(there, grid, time, names)
+            made.append(make_frame(rate, grid, time, str(there[0].attrs["source"]), digest))
+    return made
+
+
 def merge_radars(
     frames: Sequence[xr.Dataset], grid: Grid, time: datetime, names: Sequence[str], flow: Array | None = None
 ) -> tuple[Array, NDArray[np.uint8]]:
@@ -202,6 +226,10 @@ def _nearest_each(frames: Sequence[xr.Dataset], time: datetime, span: timedelta)
         if known is None or abs(time - valid_time(frame)) < abs(time - valid_time(known)):
             nearest[name] = frame
     return [frame for frame in nearest.values() if abs(time - valid_time(frame)) <= span]
+
+
+def _digest_of(digests: Iterable[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _quality(frame: xr.Dataset, grid: Grid) -> Array:

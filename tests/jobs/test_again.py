@@ -1,5 +1,8 @@
 """What was, again: the archive that the cycle writes, hindcasts from it, replays of a recorded feed."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,7 @@ from jobs.replay import recorded, replay
 from nowcast.archive import Archive
 from nowcast.config import Settings
 from nowcast.errors import ConfigError
+from nowcast.frame import make_frame
 from nowcast.region import Region, Regions
 from nowcast.store.database import upgrade
 from nowcast.store.store import Store
@@ -21,6 +25,13 @@ pytest.importorskip("zarr", reason="the archive needs the extra `archive`")
 
 REGION = Region("alps", "Alps", GRID, ("cf",), margin=8)
 REGIONS = Regions({"alps": REGION})
+
+
+def look_twice(drive, time):
+    """Run the cycle and what comes after, without simulating; a file counts as arrived at the second look."""
+    drive.clock.time = time
+    for _ in range(2):
+        drive.after.run(drive.cycle.run())
 
 
 def settings(folder, **more):
@@ -83,6 +94,82 @@ def test_a_revision_replaces_and_old_days_go(tmp_path):
     assert len(archive.prune(BASE + minutes(24 * 60))) == 1
     assert len(archive.prune(BASE, most_bytes=1)) == 1, "the last day stays"
     assert archive.day(REGION, BASE) is None
+
+
+def test_a_revision_reaches_observations_and_archive_of_a_region_with_several_sources(tmp_path):
+    region = replace(REGION, sources=("cf", "simulated-sat"))
+    drive = Drive.open(settings(tmp_path / "live", archive_days=3), Regions({"alps": region}), BASE)
+    folder, store, archive = drive.cycle.feed.folder, drive.cycle.store, Archive(tmp_path / "live" / "archive")
+    for k in (0, 1):
+        write(folder, BASE + minutes(5 * k))
+    look_twice(drive, BASE + minutes(6))
+    write(folder, BASE + minutes(5), name="revised.nc", rate=np.full(GRID.shape, 7, "f4"))
+    look_twice(drive, BASE + minutes(7))
+    (seen,) = store.observations.between("alps", BASE + minutes(5), BASE + minutes(5))
+    assert (store.observations.field(seen) == 7).all()
+    archived = archive.frame(region, BASE + minutes(5))
+    assert archived.attrs["digest"] == seen.digest
+    write(folder, BASE + minutes(10))
+    look_twice(drive, BASE + minutes(11))
+    assert store.newest("alps").base_time == BASE + minutes(10)
+    assert store.observations.at("alps", BASE + minutes(5)).id == seen.id, "what is there is not written again"
+    assert archive.frame(region, BASE + minutes(5)).attrs["digest"] == seen.digest
+    drive.close()
+
+
+def test_what_several_radars_saw_together_is_observed_archived_and_forecast_again(tmp_path):
+    region = replace(REGION, sources=("cf", "simulated"))
+    drive = Drive.open(settings(tmp_path / "live", archive_days=3), Regions({"alps": region}), BASE)
+    folder, store, archive = drive.cycle.feed.folder, drive.cycle.store, Archive(tmp_path / "live" / "archive")
+    west = np.where(np.arange(GRID.width) < 50, np.float32(1), np.nan) + np.zeros(GRID.shape, "f4")
+    for k in (0, 1):
+        write(folder, BASE + minutes(5 * k), rate=(2 - k) * west)
+        rate = np.full(GRID.shape, 3 - k, "f4")
+        write(folder, BASE + minutes(5 * k), f"simulated_{k}.nc", rate=rate, source="simulated")
+    kept = set()
+    for k in (1, 2):
+        look_twice(drive, BASE + minutes(5 * k + 1))
+        seen = store.observations.at("alps", BASE + minutes(5))
+        archived = archive.frame(region, seen.valid_time)
+        kept.add((seen.id, seen.digest, archived.attrs["digest"]))
+        write(folder, BASE + minutes(10), rate=3 * west)
+    assert store.newest("alps").base_time == BASE + minutes(10)
+    assert len(kept) == 1, "what is there is not written again"
+    assert (seen.source, seen.digest) == ("cf", archived.attrs["digest"])
+    both = np.where(np.arange(GRID.width) < 50, 1, 2) + np.zeros(GRID.shape)
+    assert np.array_equal(store.observations.field(seen), both)
+    assert np.array_equal(archived["rain_rate"].values[8:-8, 8:-8], both)
+    again = Hindcast(region, archive, store, drive.cycle.ladder)
+    assert [p.refused for p in again.run(BASE, BASE + minutes(10))] == [1, 1]
+    drive.close()
+
+
+def test_a_slot_holds_the_frame_nearest_to_it_of_those_within_a_minute(tmp_path):
+    archive, end = Archive(tmp_path), BASE + minutes(12 * 60)
+
+    def put(time, rate=1.0, digest=None):
+        digest = digest or f"{time:%Y%m%d%H%M%S}".ljust(64, "0")
+        return archive.put(REGION, make_frame(np.full(GRID.shape, rate), GRID, time, "cf", digest))
+
+    assert [put(BASE + minutes(k)) for k in (2, 4, 6, 8, 10)] == [False, True, False, False, True]
+    assert archive.times(REGION, BASE, end) == [BASE + minutes(5), BASE + minutes(10)]
+    assert not put(BASE + minutes(4)), "there already"
+    assert put(BASE + minutes(4), 2.0, "a" * 64), "a revision"
+    assert put(BASE + minutes(5.5), 3.0), "nearer"
+    assert not put(BASE + minutes(4), 2.0, "a" * 64)
+    assert np.nanmin(archive.frame(REGION, BASE + minutes(5))["rain_rate"].values) == 3
+    assert [put(end + minutes(k)) for k in (-5, -2, -1, 0)] == [True, False, True, True]
+    assert archive.times(REGION, end - minutes(9), end + minutes(9)) == [end - minutes(5), end]
+
+
+def test_a_day_archived_before_offsets_were_kept_goes_on(tmp_path):
+    archive = Archive(tmp_path)
+    frames = [make_frame(rain_at(BASE), GRID, BASE + minutes(k), "cf", f"{k + 1}" * 64) for k in (0, 1, 4)]
+    archive.put(REGION, frames[0])
+    (day,) = tmp_path.glob("*/*.zarr")
+    shutil.rmtree(day / "offset")
+    assert [archive.put(REGION, frame) for frame in frames] == [False, False, True]
+    assert archive.times(REGION, BASE, BASE + minutes(9)) == [BASE, BASE + minutes(5)]
 
 
 def test_a_hindcast_gives_what_live_gave_and_goes_on_where_it_was(played, tmp_path):

@@ -85,6 +85,20 @@ def test_runs_are_scored_when_their_time_has_been_observed(drive):
     assert {r.base_time for r in first} == {BASE + minutes(5 * k) for k in range(1, 8)}, "one frame gives no run"
 
 
+def test_runs_of_a_source_that_looks_every_two_minutes_are_scored_at_odd_leads_too(drive):
+    for k in range(0, 26, 2):
+        time = BASE + minutes(k)
+        write(drive.cycle.feed.folder, time)
+        for seconds in (30, 40):
+            drive.look(time + timedelta(seconds=seconds))
+    crps = by_maker(drive)
+    assert set(crps["advection"]) == set(crps["persistence"]) == {5, 10, 15}
+    first = drive.cycle.store.verification.series("alps", ["advection"], BASE, BASE + minutes(60))
+    five = {r.base_time for r in first if r.lead_minutes == 5}
+    bases = {r.base_time for r in drive.cycle.store.runs("alps")}
+    assert five == {b for b in bases if b <= BASE + minutes(20)}
+
+
 def test_an_observation_is_scored_once_and_its_revision_again(drive):
     feed(drive, 5)
     before = drive.cycle.store.scores("alps", 10000)

@@ -16,6 +16,7 @@ from nowcast.fusion import (
     fuse,
     fused_frames,
     merge_radars,
+    merged_frames,
     to_time,
 )
 from nowcast.grid import Grid
@@ -125,6 +126,20 @@ def test_fused_frames_make_a_stack():
     stack = build_stack(frames, GRID)
     assert stack.missing == 1
     assert fused_frames([], [satellite], GRID, times) == []
+
+
+def test_radars_are_merged_once_per_time_and_one_alone_comes_as_it_is():
+    names, early = ("first", "second"), NOON - timedelta(minutes=5)
+    west, east = radar(field(1, columns=slice(0, 40)), "first"), radar(field(2), "second", digest="b")
+    alone = radar(field(3), "second", early, digest="c")
+    frames = merged_frames([alone, east, west], GRID, [early, NOON], names)
+    assert frames[0] is alone
+    assert (frames[1]["rain_rate"].values == np.where(np.arange(64) < 40, 1, 2)).all()
+    assert (valid_time(frames[1]), frames[1].attrs["source"]) == (NOON, "first")
+    again = merged_frames([west, east], GRID, [NOON], names)[0]
+    assert again.attrs["digest"] == frames[1].attrs["digest"] != west.attrs["digest"]
+    moved = radar(field(2), "second", NOON + timedelta(minutes=2))
+    assert merged_frames([west, moved], GRID, [NOON], names) == [west], "what was seen at another time was not seen now"
 
 
 def test_advection_moves_by_the_motion_and_brings_nothing_in():
