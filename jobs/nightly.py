@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ from nowcast.archive import DAY, Archive, day_of
 from nowcast.config import Settings
 from nowcast.decide import Comparison, compare
 from nowcast.errors import ConfigError, LifeError, NowcastError
-from nowcast.life import State
+from nowcast.life import State, Transition
 from nowcast.region import Region
 from nowcast.run import CheckRecord, ScoreRecord
 from nowcast.store.database import upgrade
@@ -117,10 +117,28 @@ class Night:
 
     def _step(self, model: str, to: State, regions: tuple[str, ...], why: str, now: datetime) -> Done:
         try:
+            if to is State.SHADOW:
+                self._supersede(model, regions, now)
             self.judge.promote(model, to, regions, SELF, why, now)
         except LifeError as error:
             return Done(f"{model} → {to}", "refused", str(error))
         return Done(f"{model} → {to}", "done", why)
+
+    def _supersede(self, model: str, regions: tuple[str, ...], now: datetime) -> None:
+        """Retire the other shadows that a night made for the same region: each costs a forecast of every run."""
+        for step in self._shadows(regions):
+            if step.model != model:
+                why = f"superseded by {model}"
+                self.store.models.step(Transition(step.model, step.family, State.RETIRED, (), SELF, now, why))
+
+    def _shadows(self, regions: tuple[str, ...]) -> list[Transition]:
+        """Return a region's shadows that a night put there, oldest first; what is for a whole family a person made."""
+        return [
+            step
+            for step in self.store.models.lives().all()
+            if step.state is State.SHADOW and step.who == SELF and step.family == self.family
+            if regions and step.regions == regions
+        ]
 
     # What is new
 
@@ -139,6 +157,7 @@ class Night:
 
     def _made(self, region: Region, name: str, work: Path, now: datetime) -> Iterator[Done]:
         train_on, held_out = self._days(region, name, now)
+        self._let_prove(region, now)
         start = self._start(region)
         try:
             from engines.export import export
@@ -178,6 +197,18 @@ class Night:
             told = f"{len(days)} whole days archived, more than {held} are needed: set NOWCAST_ARCHIVE_DAYS, or wait"
             raise Ended(Done(f"{name}: train", "absent", told))
         return days[:-held][-MOST_DAYS:], days[-held:]
+
+    def _let_prove(self, region: Region, now: datetime) -> None:
+        """End where an earlier night's shadow may become a canary and has too few cycles yet to be judged."""
+        # From one night to the next there are fewer than 288: superseded each night, none would ever leave the shadow.
+        for shadow in self._shadows((region.name,))[-1:]:
+            if region.name not in self.canaries or now - shadow.at >= timedelta(days=self.judge.days):
+                return
+            self._supersede(shadow.model, shadow.regions, now)
+            cycles, least = self.judge.evidence(shadow.model, now).cycles, self.judge.least_cycles
+            if cycles < least:
+                told = f"{shadow.model} is in the shadow with {cycles} verified cycles, {least} are needed to judge it"
+                raise Ended(Done(f"{region.name}: train", "absent", told))
 
     def _start(self, region: Region) -> "Ensemble":
         """Return the model to go on from: what serves the region where a night made it, else the family's own."""

@@ -6,11 +6,15 @@ from datetime import timedelta
 import pytest
 
 from engines.keys import make_key
+from engines.plan import shipped_plan
 from engines.planstore import Shelf
 from jobs.drive import Drive
 from jobs.judge import Judge
 from jobs.nightly import Night
+from nowcast.archive import Archive
 from nowcast.config import Settings
+from nowcast.decide import Comparison
+from nowcast.life import State, Transition
 from nowcast.models import registry
 from nowcast.region import Region, Regions
 from tests.jobs.feeds import BASE, GRID, minutes, write
@@ -84,7 +88,7 @@ def test_what_there_is_nothing_to_train_with_is_told(archived, store):
 def test_a_graph_that_is_not_of_the_trained_weights_is_refused_by_the_gate(archived, store, monkeypatch):
     import engines.export
     from engines.golden import make_cases, pack
-    from engines.plan import shipped_plan, write_plan
+    from engines.plan import write_plan
     from engines.reference import TorchEngine, build_model, spec_of
 
     def mistaken(name, folder):
@@ -126,3 +130,74 @@ def test_from_the_archive_to_a_signed_candidate_in_the_shadow(archived, store, t
     made = {s.made_by for s in drive.cycle.store.scores("alps", 10_000)}
     assert {name, "edge", "advection"} <= made
     drive.close()
+
+
+@pytest.fixture
+def made_at_once(tmp_path, monkeypatch):
+    """A night with a store of its own, whose candidates take no training: the shipped plan, no better and no worse."""
+    from nowcast.store.database import upgrade
+    from nowcast.store.store import Store
+    from nowcast.train.nightly import Trained
+
+    def trained(model, days, work, motions, seconds):
+        work.mkdir(parents=True)
+        (work / "weights").write_bytes(b"")
+        return Trained(work / "weights", 1, 1, 1)
+
+    same = Comparison("", "edge", 12, 0.1, 0.1, 0.0, -0.01, 0.01)
+    monkeypatch.setattr("nowcast.train.nightly.train_on_archive", trained)
+    monkeypatch.setattr("nowcast.train.nightly.enter", lambda *_: None)
+    monkeypatch.setattr("engines.export.export", lambda *_: shipped_plan("edge"))
+    monkeypatch.setattr("jobs.nightly.prove", lambda *_: [])
+    monkeypatch.setattr(Night, "compare", lambda *_: same)
+    monkeypatch.setattr(Archive, "days", lambda *_: [tmp_path / "20260301.zarr", tmp_path / "20260302.zarr"])
+    settings = Settings(data_dir=tmp_path, database_url=f"sqlite:///{tmp_path / 'own.db'}", nightly_days=1)
+    upgrade(settings.url)
+    store = Store.open(settings.url)
+    two = Regions({name: replace(REGION, name=name, model="edge") for name in ("alps", "coast")})
+    yield Night(store, Judge(store, two), "edge", settings)
+    store.close()
+
+
+def put(night, name, *states, regions=("alps",), who="me"):
+    for state in ("candidate", *states):
+        step = Transition(name, "edge", State(state), regions, who, NIGHT - DAY, "test")
+        night.store.models.step(step)
+
+
+def states(night):
+    return {s.model: str(s.state) for s in night.store.models.lives().all()}
+
+
+def test_a_night_retires_the_shadow_of_the_night_before_and_no_other(made_at_once):
+    night = made_at_once
+    put(night, "by-hand", "shadow")
+    put(night, "canary", "shadow", "canary", who="nightly")
+    put(night, "promoted", "shadow", "canary", "promoted", who="nightly")
+    mine = states(night)
+    put(night, "of-all", regions=())
+    list(night.run(NIGHT))
+    first = {"edge-alps-20260303": "shadow", "edge-coast-20260303": "shadow"}
+    assert states(night) == {**mine, "of-all": "shadow", **first}, "a shadow of one region is none of another's"
+    list(night.run(NIGHT + DAY))
+    second = {"edge-alps-20260304": "shadow", "edge-coast-20260304": "shadow"}
+    assert states(night) == {**mine, "of-all": "shadow", **dict.fromkeys(first, "retired"), **second}
+    last = night.store.models.history("edge-alps-20260303")[-1]
+    assert (last.who, last.at, last.why) == ("nightly", NIGHT + DAY, "superseded by edge-alps-20260304")
+    steps = [s.model for s in night.store.models.history() if s.at == NIGHT + DAY and s.state != "candidate"]
+    assert steps[:2] == ["edge-alps-20260303", "edge-alps-20260304"], "the earlier goes first"
+    beside = night.store.models.lives().beside(night.judge.regions["alps"])
+    assert [m for m in beside if m.startswith("edge-")] == ["edge-alps-20260304"]
+
+
+def test_a_shadow_that_may_become_a_canary_has_its_days_to_prove_itself(made_at_once):
+    night = replace(made_at_once, canaries=("alps",))
+    for name in ("older", "newer"):
+        put(night, name, "shadow", who="nightly")
+    done = list(night.run(NIGHT))
+    assert states(night) == {"older": "retired", "newer": "shadow", "edge-coast-20260303": "shadow"}
+    (told,) = [d.told for d in done if d.step == "alps: train"]
+    assert told == "newer is in the shadow with 0 verified cycles, 288 are needed to judge it"
+    list(night.run(NIGHT + 2 * DAY))
+    assert states(night)["newer"] == "retired"
+    assert states(night)["edge-alps-20260305"] == "shadow"
