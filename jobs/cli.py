@@ -139,6 +139,7 @@ def forecast(
     from engines.runtimes import make_rungs
     from jobs.oneshot import forecast_files
     from nowcast.region import read_regions
+    from nowcast.sources import with_own
 
     settings = read_settings()
     regions = read_regions(settings.regions_file)
@@ -146,7 +147,8 @@ def forecast(
     if members is not None:
         rungs = rungs_with_members(rungs, members)
     ladder = Ladder(rungs, settings.engine_threads)
-    made = forecast_files(files, output, leads, region, regions, model, ladder, members)
+    sources = with_own(settings.sources_file)
+    made = forecast_files(files, output, leads, region, regions, model, ladder, members, sources)
     reference = made["forecast_reference_time"].values.astype("datetime64[m]")
     typer.echo(
         f"{output}: {', '.join(map(str, made.data_vars))} for {made.sizes['lead_time']} leads from {reference} UTC"

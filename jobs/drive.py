@@ -19,9 +19,10 @@ from jobs.registry import with_registered
 from jobs.worker import tick
 from nowcast.clock import Clock
 from nowcast.config import Settings
-from nowcast.ingest import FrameCache, Intake
+from nowcast.ingest import FrameCache, Intake, satellites_of
 from nowcast.region import Regions
 from nowcast.run import RegionRecord
+from nowcast.sources import read_frame, source_named, with_own
 from nowcast.store.database import upgrade
 from nowcast.store.store import Store
 
@@ -60,7 +61,9 @@ class Drive:
         ladder = Ladder(rungs, settings.engine_threads, store, processes=processes)
         clock = Clock(wall=hand)
         leader = Leader(store, clock, monotonic=hand.seconds)
-        feed = Intake(settings.feed_dir, store, FrameCache())
+        sources = with_own(settings.sources_file)
+        cache = FrameCache(read=lambda path, source: read_frame(path, source_named(source, sources)))
+        feed = Intake(settings.feed_dir, store, cache, satellites_of(sources))
         cycle = Cycle(regions, store, feed, ladder, clock, leader)
         after = Afterwork.of(cycle, Keeper(store, Keeps.of(settings), settings.archive_dir))
         return cls(cycle, after, hand)

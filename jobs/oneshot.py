@@ -17,7 +17,7 @@ from nowcast.models.spec import LEADS
 from nowcast.output import forecast_dataset, write_netcdf
 from nowcast.region import Region, Regions
 from nowcast.run import Fields
-from nowcast.sources import SOURCES, read_frame
+from nowcast.sources import SOURCES, Source, read_frame, source_of
 from nowcast.stack import nominal_times
 
 
@@ -30,6 +30,7 @@ def forecast_files(
     model: str,
     ladder: Ladder,
     members: int | None = None,
+    sources: tuple[Source, ...] = SOURCES,
 ) -> xr.Dataset:
     """Forecast from the newest of `files` on the region's grid, or on the files' own, and write CF NetCDF.
 
@@ -44,9 +45,9 @@ def forecast_files(
         raise ConfigError(f"--leads {leads}: between 1 and {LEADS} (five minutes each)")
     if not output.parent.is_dir():
         raise ConfigError(f"{output}: folder {output.parent} does not exist; create it")
-    frames = read_in_order(files)
+    frames = read_in_order(files, sources)
     where = replace(_fed_by(frames, regions[region]) if region else _own_region(frames), model=model)
-    made = forecast(frames, where, ladder, Clock().now(), Stages(), satellites_of(SOURCES))
+    made = forecast(frames, where, ladder, Clock().now(), Stages(), satellites_of(sources))
     fields = {name: values[:leads] for name, values in made.fields.items()}
     if not any(np.isfinite(values).any() for values in fields.values()):
         seen = f"{', '.join(where.sources)} saw nothing on {where.grid.shape} cells of {where.name}"
@@ -73,11 +74,11 @@ def with_members(fields: Fields, members: int | None) -> Fields:
     return {**rest, "rain_member": np.stack(list(each.values())[:members])} if each else rest
 
 
-def read_in_order(files: Sequence[Path]) -> list[xr.Dataset]:
+def read_in_order(files: Sequence[Path], sources: tuple[Source, ...] = SOURCES) -> list[xr.Dataset]:
     """Return the frames of the files that a forecast uses, in order of valid time; each is read and checked."""
     if not files:
         raise TooFewFrames("no files given; name at least two, five minutes apart")
-    frames = [read_frame(path) for path in files]
+    frames = [read_frame(path, source_of(path, sources)) for path in files]
     for path, frame in zip(files, frames, strict=True):
         require_past(frame, path, Clock().now())
     frames.sort(key=valid_time)

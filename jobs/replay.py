@@ -11,7 +11,7 @@ from jobs.drive import Drive
 from nowcast.clock import STEP
 from nowcast.errors import ConfigError, InputError
 from nowcast.frame import valid_time
-from nowcast.sources import read_frame, source_named
+from nowcast.sources import SOURCES, Source, read_frame, source_named
 
 ARRIVES_AFTER = timedelta(seconds=60)
 HIDDEN = re.compile(r"^\.|\.(part|tmp)$")
@@ -26,7 +26,7 @@ class Recorded:
     path: Path
 
 
-def recorded(folder: Path) -> list[Recorded]:
+def recorded(folder: Path, sources: tuple[Source, ...] = SOURCES) -> list[Recorded]:
     """Return the files of a recorded feed (`folder/<source>/…`) in order of arrival, a minute after their time.
 
     Raises
@@ -38,7 +38,8 @@ def recorded(folder: Path) -> list[Recorded]:
     for path in sorted(p for p in folder.glob("*/*") if p.is_file() and not HIDDEN.search(p.name)):
         source = path.parent.name
         try:
-            found.append(Recorded(valid_time(read_frame(path, source_named(source))) + ARRIVES_AFTER, source, path))
+            time = valid_time(read_frame(path, source_named(source, sources)))
+            found.append(Recorded(time + ARRIVES_AFTER, source, path))
         except InputError:
             if found:  # it arrives after the one before it, and is refused as it was then
                 found.append(Recorded(found[-1].arrival, source, path))

@@ -63,9 +63,10 @@ def replay(
     from jobs.replay import recorded
     from jobs.replay import replay as play
     from nowcast.region import read_regions
+    from nowcast.sources import with_own
 
     settings = read_settings().model_copy(update={"data_dir": into, "database_url": f"sqlite:///{into / 'nowcast.db'}"})
-    files = recorded(folder)
+    files = recorded(folder, with_own(settings.sources_file))
     drive = Drive.open(settings, read_regions(settings.regions_file), files[0].arrival, processes=True)
     for time, report in play(drive, files):
         for name, base in report.published.items() if report else ():

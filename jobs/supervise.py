@@ -5,8 +5,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -43,11 +44,13 @@ def run(settings: Settings, speed: float) -> int:
     upgrade(settings.url)
     environment = {**os.environ, "NOWCAST_CLOCK_SPEED": str(speed), "NOWCAST_CLOCK_EPOCH": wall().isoformat()}
     pair = Supervisor(environment)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, pair.stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup asks to outlive the terminal
+            signal.signal(number, pair.stop)
     print(f"nowcast: http://{settings.host}:{settings.port}  (Ctrl-C stops)", flush=True)  # noqa: T201
     status = pair.watch()
-    print("nowcast: stopped", flush=True)  # noqa: T201
+    with suppress(OSError):  # a terminal that was closed takes no more
+        print("nowcast: stopped", flush=True)  # noqa: T201
     return status
 
 
@@ -58,6 +61,7 @@ class Supervisor:
     environment: dict[str, str]
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _stopping: bool = False
+    _pipe: tuple[int, int] = field(default_factory=os.pipe)  # nobody writes: it ends when this process does
 
     def watch(self) -> int:
         """Keep both running until `stop`, then end both; return 0 when they ended by themselves within their time."""
@@ -84,7 +88,10 @@ class Supervisor:
         if not self._stopping:
             # a session of its own: Ctrl-C in the terminal reaches the supervisor alone, which ends both in order
             self._children[name] = subprocess.Popen(  # noqa: S603  our own interpreter and module
-                [sys.executable, "-m", "jobs.cli", name], env=self.environment, start_new_session=True
+                [sys.executable, "-m", "jobs.supervise", name],
+                env=self.environment,
+                stdin=self._pipe[0],
+                start_new_session=True,
             )
 
     def _end(self) -> bool:
@@ -101,3 +108,15 @@ class Supervisor:
                 child.wait()
                 clean = False
         return clean
+
+
+def _end_with_supervisor() -> None:
+    os.read(0, 1)  # returns when the supervisor has ended, however it did
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":  # one of the two: the command line, and a look at who started it
+    from jobs.cli import main
+
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    main()

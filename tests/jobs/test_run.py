@@ -117,6 +117,22 @@ def demo(tmp_path):
     assert process.wait(30) == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_a_closed_terminal_or_a_killed_supervisor_leaves_nothing(number, tmp_path):
+    port, (terminal, end) = free_port(), os.openpty()
+    settings = {"NOWCAST_PORT": str(port), "NOWCAST_DATA_DIR": str(tmp_path / "var"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "jobs.cli", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **settings}, stdout=end, stderr=end)
+    try:
+        wait_for(lambda: answered(port, "/v1/regions"), SERVE_SECONDS, "an answer")
+        os.close(end)
+        os.close(terminal)
+    finally:
+        process.send_signal(number)
+    process.wait(30)
+    wait_for(lambda: not processes_in(tmp_path), 30, "the end of worker and API")
+
+
 def base_time(port):
     found = forecasts(port)
     return found["alps"]["base_time"] if found else None
