@@ -5,6 +5,7 @@ runtime, has passed the parity gate before its first forecast, and is looked at 
 rung has a process of its own: what hangs or crashes there is killed, latched and later replaced.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from nowcast.store.store import Store
 
 log = structlog.get_logger()
+
+FORGOTTEN_SECONDS = 6 * 3600.0
+"""After which a model that nobody asked for is retired or superseded, not only without frames."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ class Step:
     _home: Home | None = None
     _golden: Engine | None = None
     _engines: dict[tuple[int, int], Engine] = field(default_factory=dict)
+    _newest: tuple[int, int] | None = None
 
     def run(
         self, height: int, width: int, make: Callable[[ModelSpec], Inputs], now: datetime
@@ -132,7 +137,10 @@ class Step:
             engine = self._engine(height, width, now)
             outputs = engine(make(engine.spec))
             require_sane(outputs)
-        except (NotReady, DoesNotFit):  # the rung's other engines are well
+        except NotReady:  # the rung's other engines are well
+            raise
+        except DoesNotFit:  # likewise
+            self._drop_unbuilt()
             raise
         except EngineError as error:
             log.error("rung failed", rung=self.rung.name, plan=self.rung.plan.digest[:12], reason=str(error))
@@ -140,13 +148,26 @@ class Step:
             shut = self.latch.refuse if isinstance(error, ParityFailed | PlanRefused) else self.latch.trip
             shut(str(error))
             raise
+        if self._newest == (height, width):
+            self._newest = None
         return outputs, engine.spec
+
+    def _drop_unbuilt(self) -> None:
+        """Forget what did not fit, so that its next use says so again: its process has no such engine.
+
+        A process builds one engine at a time, and another's call may be what hears of it: it is the newest.
+        """
+        self._golden = None
+        if self._newest:
+            del self._engines[self._newest]
+            self._newest = None
 
     def _engine(self, height: int, width: int, now: datetime) -> Engine:
         if not self.proven:
             self._prove(now)
         if (height, width) not in self._engines:
             self._engines[height, width] = self._open(height, width)  # one per shape: equal regions share it
+            self._newest = height, width
         return self._engines[height, width]
 
     def _prove(self, now: datetime) -> None:
@@ -172,7 +193,7 @@ class Step:
     def close(self) -> None:
         """End its engines and its process; the next use makes new ones, and proves them."""
         self._engines.clear()
-        self._golden, self.proven = None, False
+        self._golden, self._newest, self.proven = None, None, False
         if self._home is not None:
             self._home.close()
             self._home = None
@@ -197,6 +218,8 @@ class Ladder:
     alone
         To be held from a call of `serve` until its outputs have been read, where several threads forecast: the next
         call overwrites them.
+    clock
+        Monotonic seconds.
     """
 
     def __init__(
@@ -205,6 +228,8 @@ class Ladder:
         self._rungs, self._threads, self._store, self.alone = rungs, threads, store, Lock()
         self._home: Callable[[str], Home] = EngineProcess if processes else Here
         self._steps: dict[tuple[str, str, str], Step] = {}
+        self._asked: dict[str, tuple[float, set[tuple[str, str, str]]]] = {}
+        self.clock = time.monotonic
 
     def spec(self, model: str) -> ModelSpec:
         """Return what a model's best rung takes and gives."""
@@ -249,12 +274,23 @@ class Ladder:
 
     def _steps_of(self, model: str) -> Iterator[Step]:
         rungs = self._rungs(model)
+        self._keep(model, {rung.key for rung in rungs})
         for rung in rungs:
             if rung.key not in self._steps:
                 home = self._home if rung.isolated else Here
                 self._steps[rung.key] = Step(rung, home, self._threads, self._record)
             self._steps[rung.key].rung = rung
             yield self._steps[rung.key]
+
+    def _keep(self, model: str, keys: set[tuple[str, str, str]]) -> None:
+        """End the steps that no model has any more: what was superseded or rolled back would hold memory of the GPU."""
+        now = self.clock()
+        asked = {**self._asked, model: (now, keys)}
+        self._asked = {name: (at, its) for name, (at, its) in asked.items() if now - at < FORGOTTEN_SECONDS}
+        wanted = set[tuple[str, str, str]]().union(*(its for _, its in self._asked.values()))
+        for key in self._steps.keys() - wanted:
+            log.info("rung is no longer wanted", rung=key[0], plan=key[1][:12])
+            self._steps.pop(key).close()
 
     def _record(self, rung: Rung, records: list[CheckRecord], engine: Engine) -> None:
         if self._store:

@@ -17,7 +17,7 @@ from engines.manifest import Host, Manifest
 from engines.order import Order
 from engines.pace import require_faster
 from engines.parity import check_opened, require_parity
-from engines.plan import GOLDEN, Plan, shipped_plan
+from engines.plan import ABOUT, GOLDEN, SHIPPED, Plan, shipped_plan
 from engines.planstore import PLAN, Shelf, Verified, shelves
 from engines.process import EngineProcess, Limits
 from engines.runtimes import BY_NAME, Runtime, rung_of
@@ -29,6 +29,8 @@ from nowcast.run import CheckRecord
 log = structlog.get_logger()
 
 LIFE = timedelta(days=180)
+REFUSED_FOR = timedelta(minutes=1)
+"""How long a refusal holds before the plan is verified anew: its driver may be accepted, its manifest signed again."""
 BUILDERS = ("tensorrt", "tensorrt_rtx")
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -217,12 +219,16 @@ def rollback(shelf: Shelf, now: datetime) -> Verified:
 
 @dataclass
 class PromotedPlans:
-    """The rungs of promoted plans, verified when their state changes; an expiry does not stop what serves already."""
+    """The rungs of promoted plans, verified when their state changes; an expiry does not stop what serves already.
+
+    What was refused is verified again after `REFUSED_FOR`.
+    """
 
     root: Path
     keys: Keyring
     now: Callable[[], datetime]
-    _known: dict[tuple[str, str, object, str], Rung | None] = field(default_factory=dict)
+    _known: dict[tuple[str, str, object, str], tuple[Rung | None, datetime]] = field(default_factory=dict)
+    _told: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     def __call__(self, model: str) -> Iterator[Rung]:
         """Yield the current plans of a model, then the previous ones; a refused one says so on its rung."""
@@ -240,9 +246,12 @@ class PromotedPlans:
             key = (shelf.model, shelf.runtime, getattr(shelf.state(), which), which)
         except PlanRefused as error:
             return self._refused(shelf, which, str(error))
-        if key not in self._known:
-            self._known[key] = self._verified(shelf, which)
-        return self._known[key]
+        now = self.now()
+        rung, since = self._known.get(key, (None, None))
+        if since is None or (rung and rung.refused and not timedelta(0) <= now - since < REFUSED_FOR):
+            rung = self._verified(shelf, which)
+            self._known[key] = rung, now
+        return rung
 
     def _verified(self, shelf: Shelf, which: str) -> Rung | None:
         runtime, gpu = BY_NAME[shelf.runtime], find_gpu()
@@ -258,9 +267,13 @@ class PromotedPlans:
         return rung_of(runtime, verified.plan, verified.manifest.precision, name)
 
     def _refused(self, shelf: Shelf, which: str, reason: str) -> Rung:
-        log.error("plan refused", model=shelf.model, runtime=shelf.runtime, which=which, reason=reason)
+        about = shelf.model, shelf.runtime, which
+        if self._told.get(about) != reason:  # once, not every minute for as long as it lasts
+            log.error("plan refused", model=shelf.model, runtime=shelf.runtime, which=which, reason=reason)
+            self._told[about] = reason
         name = BY_NAME[shelf.runtime].rung if which == "current" else "previous"
-        return Rung(name, BY_NAME[shelf.runtime].factory, shipped_plan(shelf.model), refused=reason)
+        plan = shipped_plan(shelf.model if (SHIPPED / shelf.model / ABOUT).exists() else "advection")  # never loaded
+        return Rung(name, BY_NAME[shelf.runtime].factory, plan, refused=reason)
 
 
 def _lacks(runtime: Runtime, gpu: Gpu | None) -> str:

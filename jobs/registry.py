@@ -30,12 +30,17 @@ NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 def with_registered(
     folder: Path, rungs: Callable[[str], list[Rung]], promoted: Promoted = no_plans
 ) -> Callable[[str], list[Rung]]:
-    """Return what gives the rungs of registered models too: their promoted (signed) plans, then what was registered."""
+    """Return what gives the rungs of registered models too: their promoted (signed) plans, then what was registered.
+
+    A refused plan's rung has the registered plan: the first rung says what the model takes and gives.
+    """
 
     def found(model: str) -> list[Rung]:
         if not (folder / model / ABOUT).is_file():
             return rungs(model)
-        return [*promoted(model), rung_of(BY_NAME["openvino"], read_plan(folder / model)), extrapolation()]
+        plan = read_plan(folder / model)
+        signed = [replace(rung, plan=plan) if rung.refused else rung for rung in promoted(model)]
+        return [*signed, rung_of(BY_NAME["openvino"], plan), extrapolation()]
 
     return found
 

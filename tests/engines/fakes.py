@@ -9,7 +9,7 @@ import numpy as np
 
 from engines.extrapolation import ExtrapolationEngine
 from engines.golden import HEIGHT, WIDTH
-from nowcast.errors import EngineError
+from nowcast.errors import DoesNotFit, EngineError
 
 
 class Good(ExtrapolationEngine):
@@ -103,6 +103,23 @@ class SlowToLoad(Good):
     def __init__(self, *args, **kwargs):
         time.sleep(1.5)
         super().__init__(*args, **kwargs)
+
+
+class TooLarge(Good):
+    """Has no room for 128 by 128, which is found out late."""
+
+    def __init__(self, plan, height, width, batch=1, threads=1):
+        if (height, width) == (128, 128):
+            time.sleep(0.5)
+            raise DoesNotFit("engines need 3 GiB")
+        super().__init__(plan, height, width, batch, threads)
+
+
+class TooLargeFromTheStart(Good):
+    """Has no room for the golden cases."""
+
+    def __init__(self, *args, **kwargs):
+        raise DoesNotFit("engines need 3 GiB")
 
 
 class AllZero(Good):

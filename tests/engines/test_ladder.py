@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engines.golden import HEIGHT, WIDTH, unpack
-from engines.ladder import Ladder, Rung
+from engines.ladder import FORGOTTEN_SECONDS, Ladder, Rung
 from engines.order import Order
 from engines.parity import check_engine, require_parity
 from engines.plan import shipped_plan
@@ -128,6 +128,75 @@ def test_a_rung_is_tried_again_after_its_rest_and_in_a_new_process(ladder_of):
     step.latch.clock = lambda: now + 61
     assert serve(ladder).rung == "tensorrt"
     assert step._home.pid != pid
+
+
+def test_what_does_not_fit_is_told_again_and_the_other_shapes_are_served(ladder_of):
+    ladder = ladder_of(fake("TooLarge"), extrapolation())
+    assert serve(ladder).rung == "tensorrt"
+    for _ in range(3):
+        assert serve(ladder, 128, 128).passed_over == {"tensorrt": "engines need 3 GiB"}
+        assert serve(ladder).rung == "tensorrt"
+    assert not ladder._steps[fake("TooLarge").key].latch.faults
+
+
+def test_what_does_not_fit_while_another_shape_is_called_is_told_again(ladder_of):
+    ladder = ladder_of(fake("TooLarge", Limits(load=5, wait=0.2, call=5)), extrapolation())
+    until = time.monotonic() + 20
+    while serve(ladder).rung != "tensorrt" and time.monotonic() < until:
+        pass
+    assert "being built" in serve(ladder, 128, 128).passed_over["tensorrt"]
+    time.sleep(0.6)
+    assert "3 GiB" in serve(ladder).passed_over["tensorrt"]
+    assert serve(ladder).rung == "tensorrt"
+    assert "being built" in serve(ladder, 128, 128).passed_over["tensorrt"]
+
+
+def test_golden_cases_that_do_not_fit_are_told_again(ladder_of):
+    ladder = ladder_of(fake("TooLargeFromTheStart"), extrapolation())
+    assert [serve(ladder).passed_over["tensorrt"] for _ in range(3)] == ["engines need 3 GiB"] * 3
+
+
+def test_what_no_model_has_any_more_ends_with_its_process():
+    old, new = fake("Good"), replace(fake("Good"), plan=replace(PLAN, digest="new"))
+    rungs = {"a": [old], "b": [old]}
+    ladder = Ladder(rungs.__getitem__, threads=1, processes=True)
+
+    def home_after(model):
+        ladder.serve(model, 64, 64, lambda _: inputs(), NOW)
+        return ladder._steps[old.key]._home if old.key in ladder._steps else None
+
+    try:
+        process = home_after("a")
+        rungs["a"] = [replace(old, name="previous")]
+        rungs["b"] = [new]
+        assert home_after("b") is home_after("a") is process, "the other model still has it, as its previous plan"
+        rungs["a"] = [new]
+        assert home_after("a") is None
+        assert not process.alive
+        assert set(ladder._steps) == {new.key}
+    finally:
+        ladder.close()
+
+
+def test_a_model_that_nobody_asks_for_ends_with_its_process():
+    rungs = {"old": [fake("Good")], "new": [fake("TooLarge"), extrapolation()]}
+    ladder, now = Ladder(rungs.__getitem__, threads=1, processes=True), [0.0]
+    ladder.clock = lambda: now[0]
+
+    def steps_after(model, seconds):
+        now[0] = seconds
+        ladder.serve(model, 64, 64, lambda _: inputs(), NOW)
+        return set(ladder._steps)
+
+    try:
+        steps_after("old", 1)
+        process = ladder._steps[fake("Good").key]._home
+        assert steps_after("new", FORGOTTEN_SECONDS) == {fake("Good").key, fake("TooLarge").key}
+        assert process.alive
+        assert steps_after("new", FORGOTTEN_SECONDS + 1) == {fake("TooLarge").key}
+        assert not process.alive
+    finally:
+        ladder.close()
 
 
 def test_rests_grow_and_end_for_good():

@@ -191,6 +191,42 @@ def test_an_expired_plan_is_not_loaded_anew_but_goes_on_serving(host):
     assert "expired" in next(anew("advection")).refused
 
 
+def test_a_driver_that_is_accepted_serves_without_a_restart(host, monkeypatch):
+    monkeypatch.setattr(
+        lifecycle, "host_of", lambda _, of=lifecycle.host_of: replace(of(BY_NAME["openvino"]), driver="590.01")
+    )
+    assert "engine verify" in host.serves()[1]["openvino"]
+    lifecycle.verify(host.shelf, 1, NOW)
+    host.time += lifecycle.REFUSED_FOR
+    assert host.serves() == (1, {})
+
+
+def test_a_plan_that_is_signed_again_serves_without_a_restart(host):
+    signature = host.shelf.place(1) / "manifest.sig"
+    signature.unlink()
+    assert "not signed" in host.serves()[1]["openvino"]
+    host.shelf.sign(1, NEW)
+    host.time += lifecycle.REFUSED_FOR
+    assert host.serves() == (1, {})
+
+
+def test_files_are_verified_once_and_a_refused_plan_once_a_minute(host, monkeypatch):
+    verified, verify = [], Shelf.verify
+    monkeypatch.setattr(Shelf, "verify", lambda shelf, *about: verified.append(about[0]) or verify(shelf, *about))
+    for _ in range(5):
+        host.serves()
+        host.time += lifecycle.REFUSED_FOR
+    assert verified == [1]
+    version = host.build()
+    host.accept(version)
+    flip(host.shelf.place(version) / "plan.bin")
+    verified.clear()
+    for _ in range(4):
+        assert host.serves()[0] == 1
+        host.time += lifecycle.REFUSED_FOR / 2
+    assert verified.count(version) == 2
+
+
 def test_rollback_serves_the_previous_plan(host):
     host.accept(host.build())
     assert host.serves()[0] == 2
