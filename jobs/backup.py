@@ -48,7 +48,8 @@ def restore(url: str, source: Path) -> None:
     Raises
     ------
     StoreError
-        When the backup is damaged or the database cannot be written; the live database is as it was.
+        When the backup is damaged or of a newer version, or the database cannot be written; the live database is as
+        it was.
     """
     live = _file(url, "pg_restore --clean --if-exists")
     if not source.is_file():
@@ -59,6 +60,8 @@ def restore(url: str, source: Path) -> None:
         with closing(_open(source)) as backed_up, closing(sqlite3.connect(work)) as copy:
             backed_up.backup(copy, pages=-1)
             _require_sound(copy, source)
+        _migrate(work, url, source)
+        with closing(sqlite3.connect(work)) as copy:
             if live.exists():
                 _go_on_from(copy, live)
             copy.execute("PRAGMA journal_mode=WAL")
@@ -69,7 +72,13 @@ def restore(url: str, source: Path) -> None:
     finally:
         for suffix in ("", "-wal", "-shm"):
             work.with_name(work.name + suffix).unlink(missing_ok=True)
-    upgrade(url)
+
+
+def _migrate(work: Path, url: str, source: Path) -> None:
+    try:
+        upgrade(parse_url(url).set(database=str(work)).render_as_string())
+    except StoreError as error:
+        raise StoreError(f"backup {source}: {error}") from error
 
 
 def _file(url: str, instead: str) -> Path:

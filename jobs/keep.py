@@ -1,6 +1,6 @@
 """What the cycle keeps, and for how long: the archive, the store, the files that the demonstration makes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -84,11 +84,20 @@ class Keeper:
         for folder in folders:
             kept = SIMULATED_KEPT if folder.name in SIMULATED else self.keeps.feed
             if kept is not None:
-                _remove((p for p in folder.iterdir() if p.is_file()), now - kept)
+                _remove(folder, now - kept)
         feed.forget_gone()
 
 
-def _remove(paths: Iterable[Path], before: datetime) -> None:
-    for path in paths:
-        if path.stat().st_mtime < before.timestamp():
-            path.unlink(missing_ok=True)
+def _remove(folder: Path, before: datetime) -> None:
+    """Remove the old files of a folder, which others may remove too; what cannot be is told, once for all of them."""
+    failed: list[OSError] = []
+    for path in folder.iterdir():
+        try:
+            if path.is_file() and path.stat().st_mtime < before.timestamp():
+                path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            failed.append(error)
+    if failed:
+        log.warning("feed-files-kept", folder=str(folder), files=len(failed), reason=str(failed[0]))

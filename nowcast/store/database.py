@@ -17,6 +17,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -33,6 +34,7 @@ _POSTGRES_OPTIONS = "-c idle_in_transaction_session_timeout=15s"
 _POSTGRES_ROWS = 32
 _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
 _MIGRATION_LOCK = 0x6E6F7764
+_NEWER = "written by a newer version; install it or restore an older backup"
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,8 @@ def _meaning(url: URL, error: DBAPIError | PoolTimeout) -> StoreError | None:
 
 
 def _remedy(url: URL, said: str) -> str:
+    if "canceling statement" in said:
+        return "another session holds the table, as a long `pg_dump` does; it is tried again"
     if url.drivername.startswith("postgresql"):
         return "check that the server runs and the database exists, or set NOWCAST_DATABASE_URL"
     if "locked" in said:
@@ -178,7 +182,13 @@ def _remedy(url: URL, said: str) -> str:
 
 
 def upgrade(url: str, revision: str = "head", migrations: Path = MIGRATIONS) -> None:
-    """Migrate up to a revision, in one transaction; makes the folder and file of a SQLite database."""
+    """Migrate up to a revision, in one transaction; makes the folder and file of a SQLite database.
+
+    Raises
+    ------
+    StoreError
+        When the database cannot be used, or a newer version has written it.
+    """
     parsed = parse_url(url)
     if parsed.drivername.startswith("sqlite") and parsed.database:
         folder = Path(parsed.database).parent
@@ -206,6 +216,8 @@ def _migrating(url: URL, migrations: Path) -> Iterator[Config]:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             config.attributes["connection"] = connection
             yield config
+    except CommandError as error:  # a revision that is not among the migrations
+        raise StoreError(f"database {_shown(url)}: {error}; {_NEWER}") from error
     finally:
         engine.dispose()
 
@@ -221,7 +233,8 @@ def alembic_config(migrations: Path = MIGRATIONS) -> Config:
 
 def check_migrated(engine: Engine, migrations: Path = MIGRATIONS) -> None:
     """Raise `StoreNotMigrated` unless the database has this version's tables; makes no file."""
-    wanted = ScriptDirectory.from_config(alembic_config(migrations)).get_current_head()
+    scripts = ScriptDirectory.from_config(alembic_config(migrations))
+    wanted = scripts.get_current_head()
     url = engine.url
     if engine.dialect.name == "sqlite" and not Path(str(url.database)).exists():
         raise StoreNotMigrated(f"database {_shown(url)} does not exist yet; run `nowcast db upgrade`")
@@ -229,6 +242,6 @@ def check_migrated(engine: Engine, migrations: Path = MIGRATIONS) -> None:
         found = MigrationContext.configure(connection).get_current_revision()
     if found != wanted:
         state: Any = f"at revision {found}" if found else "not migrated"
-        raise StoreNotMigrated(
-            f"database {_shown(url)} is {state}, this version needs {wanted}; run `nowcast db upgrade`"
-        )
+        known = not found or found in {script.revision for script in scripts.walk_revisions()}
+        remedy = "run `nowcast db upgrade`" if known else _NEWER
+        raise StoreNotMigrated(f"database {_shown(url)} is {state}, this version needs {wanted}; {remedy}")

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection, Executable, bindparam, delete, func, select, text
 
 from nowcast.store.connections import Connections
-from nowcast.store.partitions import NAME
 from nowcast.store.tables import checks, frames, observations, refusals, regions, runs, scores
+
+log = structlog.get_logger()
 
 BATCH = 16
 """Rows of runs or observations per transaction: each takes its chunks along, and the write lock for some 20 ms."""
@@ -29,7 +31,10 @@ _OLD_RUNS = (
     .order_by(runs.c.base_time)
     .limit(bindparam("batch"))
 )
-_OLDEST_RUN = select(func.min(runs.c.base_time)).where(runs.c.id.not_in(_POINTERS))
+_OLDEST = (
+    select(func.min(runs.c.base_time)).where(runs.c.id.not_in(_POINTERS)),
+    select(func.min(observations.c.valid_time)),
+)
 _NEWEST_TIMES = select(runs.c.base_time).where(runs.c.id.in_(_POINTERS))
 _OLD_OBSERVATIONS = (
     select(observations.c.id).where(observations.c.valid_time < bindparam("before")).limit(bindparam("batch"))
@@ -38,10 +43,20 @@ _OLD_FRAMES = select(frames.c.id, frames.c.path).where(frames.c.valid_time < bin
 _DELETE_RUNS = delete(runs).where(runs.c.id.in_(bindparam("ids", expanding=True)))
 _DELETE_OBSERVATIONS = delete(observations).where(observations.c.id.in_(bindparam("ids", expanding=True)))
 _DELETE_FRAMES = delete(frames).where(frames.c.id.in_(bindparam("ids", expanding=True)))
+# What a prune before has left comes first, since only one partition may be pending: those, and tables detached (NULL).
 _PARTITIONS = text(
-    "SELECT relname AS name, inhdetachpending AS pending FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-    " WHERE inhparent = CAST('chunks' AS regclass) ORDER BY relname"
+    "SELECT relname AS name, inhdetachpending AS pending FROM pg_class LEFT JOIN pg_inherits ON pg_class.oid = inhrelid"
+    " WHERE relkind = 'r' AND relname ~ '^chunks_[0-9]{8}$' AND relnamespace ="
+    " (SELECT relnamespace FROM pg_class WHERE oid = CAST('chunks' AS regclass))"
+    " ORDER BY inhdetachpending IS NOT FALSE DESC, relname"
 )
+# Deleted observations leave room that is used again, yet their table's files stay as large: what is in it counts.
+_SIZE = text(
+    "SELECT pg_database_size(current_database()) - pg_total_relation_size('observed_chunks')"
+    " + (SELECT coalesce(sum(pg_column_size(blob)), 0) + 100 * count(*) FROM observed_chunks)"
+)
+_PATIENCE = "SET statement_timeout = '5s'"
+"""Who waits for a long reader (`pg_dump`) keeps others waiting behind it: new partitions, and readers of `runs`."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +76,9 @@ class Retention:
         self._db = connections
 
     def size(self) -> int:
-        """Return the bytes in use: the file less its free pages, or the whole PostgreSQL database."""
+        """Return the bytes in use: the file less free pages; the PostgreSQL database less what observations left."""
         if self._db.dialect == "postgresql":
-            size = text("SELECT pg_database_size(current_database())")
-            return int(self._db.read(lambda c: c.execute(size).scalar_one()))
+            return int(self._db.read(lambda c: c.execute(_SIZE).scalar_one()))
         return self._pages("page_count") - self._pages("freelist_count")
 
     def _pages(self, pragma: str) -> int:
@@ -75,15 +89,15 @@ class Retention:
         return self._db.read(work)
 
     def prune(self, before: datetime, most_bytes: int | None = None) -> Pruned:
-        """Remove runs, observations, refusals and checks of before a time; then the oldest runs beyond `most_bytes`."""
+        """Remove runs, observations, refusals and checks of before a time; then the oldest beyond `most_bytes`."""
         days = self._drop_days(before)
-        gone = self._runs_before(before)
-        while most_bytes is not None and self.size() > most_bytes:
-            oldest = self._db.read(lambda c: c.execute(_OLDEST_RUN).scalar())
-            if oldest is None or (more := self._oldest(oldest)) == 0:
+        gone, seen = self._before(before)
+        while most_bytes is not None and (size := self.size()) > most_bytes:
+            more = self._oldest()
+            if not any(more):
+                log.warning("size-cap-exceeded", bytes=size, cap=most_bytes, remedy="raise NOWCAST_KEEP_GB")
                 break
-            gone += more
-        seen = self._in_batches(_OLD_OBSERVATIONS, _DELETE_OBSERVATIONS, before)
+            gone, seen = gone + more[0], seen + more[1]
         self._db.write(lambda c: c.execute(delete(refusals).where(refusals.c.slot < before)))
         self._db.write(lambda c: c.execute(delete(checks).where(checks.c.checked_at < before)))
         self._vacuum()
@@ -93,18 +107,26 @@ class Retention:
         """Remove the scores of runs of before a time; they are small, and kept longer."""
         return int(self._db.write(lambda c: c.execute(delete(scores).where(scores.c.base_time < before))).rowcount)
 
-    def _oldest(self, base_time: datetime) -> int:
-        """Remove the runs of the oldest hour, or day with PostgreSQL."""
+    def _oldest(self) -> tuple[int, int]:
+        """Remove the runs and observations of the oldest hour, or day with PostgreSQL."""
+        times = self._db.read(lambda c: [c.execute(query).scalar() for query in _OLDEST])
+        oldest = min((t for t in times if t is not None), default=None)
+        if oldest is None:
+            return 0, 0
         if self._db.dialect == "postgresql":
-            day = base_time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            day = oldest.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             before = day + timedelta(days=1)
             self._drop_days(before)
         else:
-            before = base_time + timedelta(hours=1)
-        return self._runs_before(before)
+            before = oldest + timedelta(hours=1)
+        return self._before(before)
 
-    def _runs_before(self, before: datetime) -> int:
-        return self._in_batches(_OLD_RUNS, _DELETE_RUNS, before)
+    def _before(self, before: datetime) -> tuple[int, int]:
+        """Remove runs and observations of before a time; return how many of each."""
+        return (
+            self._in_batches(_OLD_RUNS, _DELETE_RUNS, before),
+            self._in_batches(_OLD_OBSERVATIONS, _DELETE_OBSERVATIONS, before),
+        )
 
     def _in_batches(self, old: Executable, remove: Executable, before: datetime) -> int:
         def work(connection: Connection) -> int:
@@ -148,17 +170,23 @@ class Retention:
         needed = {f"chunks_{t:%Y%m%d}" for t in self._db.read(lambda c: c.execute(_NEWEST_TIMES).scalars().all())}
         limit, dropped = f"chunks_{before.astimezone(UTC):%Y%m%d}", 0
         for row in self._db.read(lambda c: c.execute(_PARTITIONS).all()):
-            if NAME.fullmatch(row.name) and row.name < limit and row.name not in needed:
-                self._drop_day(row.name, pending=row.pending)
+            if row.pending or (row.name < limit and row.name not in needed):
+                self._drop_day(row.name, row.pending)
                 dropped += 1
         return dropped
 
-    def _drop_day(self, name: str, *, pending: bool) -> None:
+    def _drop_day(self, name: str, pending: bool | None) -> None:
         # CONCURRENTLY: a plain DETACH, and a DROP of an attached partition, lock out every reader of `chunks`. It takes
         # two transactions of its own, so it runs in autocommit; one that was interrupted between them is finished.
-        how = "FINALIZE" if pending else "CONCURRENTLY"
-        self._db.read(lambda c: c.exec_driver_sql(f"ALTER TABLE chunks DETACH PARTITION {name} {how}"))
-        self._db.read(lambda c: c.exec_driver_sql(f"DROP TABLE {name}"))
+        def work(connection: Connection) -> None:
+            connection.detach()  # from the pool: its patience goes with it
+            connection.exec_driver_sql(_PATIENCE)
+            if pending is not None:
+                how = "FINALIZE" if pending else "CONCURRENTLY"
+                connection.exec_driver_sql(f"ALTER TABLE chunks DETACH PARTITION {name} {how}")
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+
+        self._db.read(work)
 
 
 def _until_none(step: Callable[[], int]) -> int:

@@ -1,5 +1,6 @@
 """Retention, backup and restore, under readers and writers."""
 
+import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -8,14 +9,19 @@ from pathlib import Path
 from threading import Event
 
 import numpy as np
+import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from jobs.backup import backup, restore
+from jobs.keep import Keeper, Keeps
 from nowcast.errors import ConfigError, LeaseLost, NoRun, StoreError
-from nowcast.run import ScoreRecord
+from nowcast.ingest import FrameCache, Intake
+from nowcast.run import Observation, ScoreRecord
+from nowcast.store import retention
 from nowcast.store.database import upgrade
 from nowcast.store.store import Store
-from tests.nowcast.stored import STEP, T0, fields, marks, region, run
+from tests.nowcast.stored import SHAPE, STEP, T0, fields, marks, region, run
 from tests.nowcast.test_store_concurrent import assert_sound
 
 DAY = timedelta(days=1)
@@ -102,6 +108,37 @@ def test_whole_days_are_dropped_and_an_interrupted_drop_is_finished(store):
     assert_sound(store)
 
 
+HELD = (
+    "LOCK TABLE chunks IN ACCESS SHARE MODE",  # as `pg_dump` does, of a table at a time
+    "LOCK TABLE runs IN ACCESS SHARE MODE",  # the detached day still refers to it
+)
+
+
+@pytest.mark.parametrize("held", HELD)
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_dump_delays_retention_and_nothing_else(store, database_url, held, monkeypatch):
+    monkeypatch.setattr(retention, "_PATIENCE", "SET statement_timeout = '500ms'")
+    publish(store, 3)
+    with psycopg.connect(database_url) as dump:
+        dump.execute("SET idle_in_transaction_session_timeout = '20s'")
+        dump.execute(held)
+        for k in range(2):
+            with pytest.raises(StoreError, match=r"canceling statement.*pg_dump"):
+                store.retention.prune(T0 + 2 * DAY)
+            start = T0 + (8 + 3 * k) * DAY  # a day that has no partition yet
+            publish(store, 2, start=start)
+            assert store.newest("alps").base_time > start
+            assert marks(store.fields(store.newest("alps"))) == {12}
+    assert store.retention.prune(T0 + 2 * DAY).days > 0
+    with psycopg.connect(database_url) as connection:
+        left = connection.execute("SELECT relname FROM pg_class WHERE relname ~ '^chunks_[0-9]+$' ORDER BY 1 LIMIT 1")
+        assert left.fetchone() == ("chunks_20260303",)
+        assert connection.execute("SELECT 1 FROM pg_inherits WHERE inhdetachpending").fetchone() is None
+    with store._db.engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "0"
+    assert_sound(store)
+
+
 def test_the_size_cap_takes_the_oldest(store):
     for k in range(24):
         store.publish(run(base_time=T0 + k * DAY / 6), noisy())
@@ -115,6 +152,35 @@ def test_the_size_cap_takes_the_oldest(store):
         assert len(left) > 4
 
 
+def observe(store, time):
+    values = np.random.default_rng(int(time.timestamp())).random(SHAPE[1:]).astype(np.float32) * 50
+    store.observations.put(Observation("alps", time, "simulated", "d" * 64, "g" * 64), values)
+
+
+def test_the_size_cap_takes_the_oldest_of_runs_and_observations(store):
+    empty = store.retention.size()
+    for k in range(24):
+        observe(store, T0 - 20 * DAY + k * DAY)  # up to 3 days after the first run
+    for k in range(6):
+        store.publish(run(base_time=T0 + k * DAY), fields())
+    cap = empty + (store.retention.size() - empty) * 2 // 3
+    gone = store.retention.prune(T0 - 30 * DAY, most_bytes=cap)
+    assert gone.runs == 0
+    assert 0 < gone.observations < 20
+    assert store.retention.size() <= cap
+    assert store.observations.at("alps", T0 + 3 * DAY) is not None
+    assert store.retention.prune(T0 - 30 * DAY, most_bytes=cap).observations == 0, "the next one finds it in order"
+
+
+def test_a_size_cap_that_cannot_be_held_is_told(store):
+    observe(store, T0)
+    store.publish(run(), fields())
+    with capture_logs() as logs:
+        assert store.retention.prune(T0 - DAY, most_bytes=1).observations == 1
+    assert [line["event"] for line in logs] == ["size-cap-exceeded"]
+    assert store.newest("alps") is not None
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_the_file_shrinks(store, database_url):
     path = Path(database_url.removeprefix("sqlite:///"))
@@ -125,6 +191,45 @@ def test_the_file_shrinks(store, database_url):
     store.retention.prune(T0 + 38 * STEP)
     checkpoint(path)
     assert path.stat().st_size < before / 3
+
+
+@pytest.fixture
+def old_file(tmp_path):
+    """A file of the year 1970 in a feed's folder."""
+    path = tmp_path / "feed" / "radar" / "old.h5"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    os.utime(path, (0, 0))
+    return path
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("method", "error", "told"),
+    [("unlink", PermissionError("not yours"), ["feed-files-kept"]), ("stat", FileNotFoundError("gone"), [])],
+)
+def test_feed_files_that_others_own_or_remove_stop_nothing(store, old_file, monkeypatch, method, error, told):
+    real, other = getattr(Path, method), old_file.with_name("another.h5")
+    other.touch()
+    os.utime(other, (0, 0))
+    seen = []
+
+    def fails(path, **options):
+        if path == old_file:
+            seen.append(path)
+            if method == "unlink" or len(seen) > 1:  # `is_file` looks first
+                raise error
+        return real(path, **options)
+
+    feed = Intake(old_file.parents[1], store, FrameCache())
+    monkeypatch.setattr(Path, method, fails)
+    with capture_logs() as logs:
+        Keeper(store, Keeps(DAY, DAY, DAY, timedelta()), old_file.parents[2]).prune(feed, T0)
+    monkeypatch.undo()
+    assert seen
+    assert [line["event"] for line in logs] == told
+    assert not other.exists()
+    assert old_file.exists()
 
 
 def test_scores_are_kept_longer(store):
@@ -194,3 +299,29 @@ def test_a_backup_that_cannot_be_used_changes_nothing(store, database_url, tmp_p
 def test_postgresql_has_its_own_tools(database_url, tmp_path):
     with pytest.raises(ConfigError, match="pg_dump"):
         backup(database_url, tmp_path / "a")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_backup_of_a_newer_version_changes_nothing(store, database_url, tmp_path):
+    publish(store, 1)
+    path = tmp_path / "a.backup"
+    backup(database_url, path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.execute("DELETE FROM runs")
+    before = store.runs("alps")
+    with pytest.raises(StoreError, match=r"a\.backup.*9999.*newer version; install it or restore an older backup"):
+        restore(database_url, path)
+    assert store.runs("alps") == before
+    Store.open(database_url).close()
+    assert [p.name for p in tmp_path.iterdir() if ".restore" in p.name] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_backup_of_an_older_version_is_migrated(store, database_url, tmp_path):
+    publish(store, 1)
+    old = f"sqlite:///{tmp_path / 'old.db'}"
+    upgrade(old, "0003")
+    restore(database_url, tmp_path / "old.db")
+    assert store.runs("alps") == []
+    Store.open(database_url).close()

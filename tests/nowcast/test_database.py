@@ -69,8 +69,15 @@ def test_migrating_leaves_logging_alone_and_works_elsewhere(database_url, tmp_pa
 def test_another_revision_is_told(engine):
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreNotMigrated, match="is at revision 9999"):
+    with pytest.raises(StoreNotMigrated, match=r"is at revision 9999, .*written by a newer version; install it"):
         check_migrated(engine)
+
+
+def test_a_database_of_a_newer_version_is_not_migrated(engine, database_url):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreError, match=r"9999.*written by a newer version; install it"):
+        upgrade(database_url)
 
 
 def test_tables_that_vanish_are_told(engine):
