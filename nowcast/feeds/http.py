@@ -160,7 +160,7 @@ class HttpFeed:
         for _ in range(REDIRECTS + 1):
             answer = request(url, headers, self.config, limit, deadline)
             if answer.status in {301, 302, 303, 307, 308} and answer.location:
-                target = urljoin(url, answer.location)
+                target = _redirected(url, answer.location)
                 if urlsplit(target).hostname != urlsplit(url).hostname:
                     headers.pop(self.config.key_header, None)
                 url = target
@@ -177,3 +177,12 @@ class HttpFeed:
         if answer.status != 200:
             raise Refused(f"answers {answer.status}; check the feed's URL and key")
         return answer
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        target = urljoin(url, location)
+        urlsplit(target)
+    except ValueError as error:
+        raise Refused(f"redirects to {location[:80]!r}, which is no URL ({error})") from error
+    return target

@@ -69,8 +69,11 @@ def request(url: str, headers: dict[str, str], config: FeedConfig, limit: int, d
     OSError
         For what may pass: no connection, a cut answer, a deadline.
     """
-    parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise Refused(f"{url[:80]!r} is no URL ({error})") from error
     if parts.scheme not in {"http", "https"} or host not in config.allowed:
         raise Refused(f"{parts.scheme}://{host} is not among the feed's hosts ({', '.join(sorted(config.allowed))})")
     connection = _connect(parts.scheme, host, port, config.private, deadline)

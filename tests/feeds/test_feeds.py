@@ -225,6 +225,13 @@ def test_a_redirect_to_another_scheme_is_refused(server, feed, target):
         feed().poll(NOW)
 
 
+@pytest.mark.parametrize("target", ["http://[x", "http://127.0.0.1:port/"])
+def test_a_redirect_to_what_is_no_url_is_refused(server, feed, target):
+    server.pages[FILE] = lambda handler, _: send(handler, b"", 302, Location=target)
+    with pytest.raises(FeedError, match="is no URL"):
+        feed().poll(NOW)
+
+
 def test_private_addresses_are_blocked_unless_meant(server, feed):
     server.pages[FILE] = lambda handler, _: send(handler)
     with pytest.raises(FeedError, match="address of a private network"):
