@@ -1,6 +1,7 @@
 """The gate passes the engine that serves, and fails every sabotaged one."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -54,6 +55,14 @@ def test_sampling_grids_in_halves_are_refused(kind, fits):
 @pytest.mark.parametrize("name", ["standard", "edge", "edge-members", "advection"])
 def test_sampling_grids_that_ship_are_fp32(name):
     require_fp32_grids(shipped_plan(name).graph())
+
+
+def test_without_any_noise_nothing_is_nan():
+    plan = shipped_plan("edge")
+    case = next(case for case in unpack(plan.golden()) if case.name == "convective")
+    silent = replace(case.inputs, noise=np.zeros_like(case.inputs.noise))
+    outputs = OpenVinoEngine(plan, HEIGHT, WIDTH)(silent)
+    assert all(np.isfinite(values).all() for values in outputs.values())
 
 
 def test_the_golden_cases_that_ship_are_those_of_the_reference():

@@ -1,0 +1,269 @@
+"""An HTTP feed against a server that misbehaves in each way that servers do."""
+
+import errno
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nowcast.errors import ConfigError, FeedError
+from nowcast.feeds.runner import FeedRunner
+from tests.feeds.serving import BODY, FILE, NOW, PATTERN, names, send
+
+
+def only(feed):
+    (path,) = feed.poll(NOW)
+    return path
+
+
+def test_a_good_file_arrives_whole_under_its_name_and_once(server, feed):
+    server.pages[FILE] = lambda handler, _: send(handler)
+    feed = feed()
+    path = only(feed)
+    assert path.name == "radar_202405011200.h5"
+    assert path.read_bytes() == BODY
+    assert feed.poll(NOW) == []
+    assert server.asked[FILE] == 1
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_that_is_not_there_yet_is_no_failure(server, feed):
+    feed = feed()
+    assert feed.poll(NOW) == []
+    server.pages[FILE] = lambda handler, _: send(handler)
+    assert len(feed.poll(NOW)) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_busy_then_well(server, feed, status):
+    server.pages[FILE] = lambda handler, n: send(handler, b"", status) if n < 3 else send(handler)
+    assert only(feed()).read_bytes() == BODY
+    assert server.asked[FILE] == 3
+
+
+def test_always_failing_is_told_with_the_value_and_leaves_nothing(server, feed, tmp_path):
+    server.pages[FILE] = lambda handler, _: send(handler, b"", 500)
+    with pytest.raises(FeedError, match=r"answers 500; tried 4 times"):
+        feed().poll(NOW)
+    assert list((tmp_path / "feed/odim").iterdir()) == []
+
+
+def test_retry_after_is_honoured_across_polls(server, feed):
+    server.pages[FILE] = lambda handler, n: send(handler, b"", 429, Retry_After="60") if n == 1 else send(handler)
+    feed = feed()
+    with pytest.raises(FeedError, match="429"):
+        feed.poll(NOW)
+    assert feed.poll(NOW) == []
+    assert server.asked[FILE] == 1
+    feed.not_before = 0
+    assert len(feed.poll(NOW)) == 1
+
+
+def test_cut_is_asked_again(server, feed):
+    server.pages[FILE] = lambda handler, n: send(handler, BODY[:5000], length=len(BODY)) if n == 1 else send(handler)
+    assert only(feed()).read_bytes() == BODY
+
+
+def test_a_length_that_is_always_wrong_never_arrives(server, feed, tmp_path):
+    server.pages[FILE] = lambda handler, _: send(handler, BODY, length=len(BODY) + 7)
+    with pytest.raises(FeedError, match=r"broken answer|sent 100000 of 100007"):
+        feed().poll(NOW)
+    assert list((tmp_path / "feed/odim").iterdir()) == []
+
+
+def drip(handler, _):
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(BODY)))
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b"x")
+        time.sleep(0.1)
+
+
+def drip_headers(handler, _):
+    for letter in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 200:
+        handler.wfile.write(bytes([letter]))
+        handler.wfile.flush()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("page", [drip, drip_headers, lambda handler, _: time.sleep(5)])
+def test_slow_ends_at_the_deadline(server, feed, page):
+    server.pages[FILE] = page
+    before = time.monotonic()
+    with pytest.raises(FeedError, match=r"took longer than 0\.8 s"):
+        feed(deadline_seconds=0.8).poll(NOW)
+    assert time.monotonic() - before < 2.5
+
+
+def test_too_long_is_refused_whether_it_says_so_or_not(server, feed):
+    server.pages[FILE] = lambda handler, _: send(handler)
+    with pytest.raises(FeedError, match="states 100000 bytes, at most 5000"):
+        feed(max_bytes=5000).poll(NOW)
+
+    def chunked(handler, _):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b"400\r\n" + b"x" * 1024 + b"\r\n")
+        handler.wfile.write(b"0\r\n\r\n")
+
+    server.pages[FILE] = chunked
+    with pytest.raises(FeedError, match="sends more than 5000 bytes"):
+        feed(max_bytes=5000).poll(NOW)
+    assert server.asked[FILE] == 2  # refused, not tried again
+
+
+def test_an_empty_file_does_not_arrive(server, feed):
+    server.pages[FILE] = lambda handler, _: send(handler, b"")
+    with pytest.raises(FeedError, match="empty"):
+        feed().poll(NOW)
+
+
+def test_a_redirect_stays_among_the_allowed_hosts(server, feed):
+    server.pages[FILE] = lambda handler, _: send(handler, b"", 302, Location="http://localhost:1/elsewhere")
+    with pytest.raises(FeedError, match="http://localhost is not among the feed's hosts"):
+        feed().poll(NOW)
+    server.pages[FILE] = lambda handler, _: send(handler, b"", 302, Location="/other")
+    server.pages["/other"] = lambda handler, _: send(handler)
+    assert only(feed()).name == "radar_202405011200.h5"
+    server.pages[FILE] = lambda handler, _: send(handler, b"", 302, Location=FILE)
+    loop = feed(source="loop")
+    with pytest.raises(FeedError, match="more than 3 redirects"):
+        loop.poll(NOW)
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/"])
+def test_a_redirect_to_another_scheme_is_refused(server, feed, target):
+    server.pages[FILE] = lambda handler, _: send(handler, b"", 302, Location=target)
+    with pytest.raises(FeedError, match="is not among"):
+        feed().poll(NOW)
+
+
+@pytest.mark.parametrize("target", ["http://[x", "http://127.0.0.1:port/"])
+def test_a_redirect_to_what_is_no_url_is_refused(server, feed, target):
+    server.pages[FILE] = lambda handler, _: send(handler, b"", 302, Location=target)
+    with pytest.raises(FeedError, match="is no URL"):
+        feed().poll(NOW)
+
+
+def test_private_addresses_are_blocked_unless_meant(server, feed):
+    server.pages[FILE] = lambda handler, _: send(handler)
+    with pytest.raises(FeedError, match="address of a private network"):
+        feed(private=False).poll(NOW)
+    assert not server.asked
+
+
+def page_of(*names):
+    return "".join(f'<a href="{name}">{name}</a>\n' for name in names).encode()
+
+
+def test_a_listing_out_of_order_with_duplicates_old_and_foreign_names(server, feed):
+    old = "radar_202404011200.h5"
+    listed = [*names(10, 0, 5), *names(0), old, "../../../etc/passwd", "radar_2024.h5", "radar_999999999999.h5"]
+    server.pages["/list/"] = lambda handler, _: send(handler, page_of(*listed))
+    for name in names(0, 5, 10):
+        server.pages[f"/list/{name}"] = lambda handler, _: send(handler, handler.path.encode())
+    feed = feed(url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
+    assert [p.name for p in feed.poll(NOW)] == names(0, 5, 10)  # newest first
+    assert feed.poll(NOW) == []
+    assert all(server.asked[f"/list/{name}"] == 1 for name in names(0, 5, 10))
+
+
+def test_a_listing_is_asked_conditionally(server, feed):
+    def page(handler, _):
+        if handler.headers.get("If-None-Match") == '"v1"':
+            return send(handler, b"", 304)
+        return send(handler, page_of(*names(0)), ETag='"v1"')
+
+    server.pages["/list/"] = page
+    server.pages[f"/list/{names(0)[0]}"] = lambda handler, n: send(handler, b"", 404) if n == 1 else send(handler)
+    feed = feed(url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
+    assert feed.poll(NOW) == []
+    assert len(feed.poll(NOW)) == 1  # named by the unchanged page, there now
+    assert [headers.get("If-None-Match") for path, headers in server.seen if path == "/list/"] == [None, '"v1"']
+
+
+def test_after_midnight_the_listing_of_the_day_before_is_asked_too(server, feed):
+    late, early = "radar_202405012355.h5", "radar_202405020000.h5"
+    midnight = datetime(2024, 5, 2, 0, 2, tzinfo=UTC)
+
+    def page(tag, *listed):
+        def answer(handler, _):
+            if handler.headers.get("If-None-Match") == tag:
+                return send(handler, b"", 304)
+            return send(handler, page_of(*listed), ETag=tag)
+
+        return answer
+
+    server.pages["/20240501/"] = page('"old"', late)
+    server.pages[f"/20240501/{late}"] = lambda handler, n: send(handler, b"", 404) if n == 1 else send(handler)
+    server.pages[f"/20240502/{early}"] = lambda handler, _: send(handler)
+    feed = feed(url="", listing=server.url + "/{time:%Y%m%d}/", pattern=PATTERN, look_back_minutes=30)
+    assert feed.poll(midnight) == []  # named, but not there yet; and the new day has no page yet
+    server.pages["/20240502/"] = page('"new"', early)
+    assert [path.name for path in feed.poll(midnight)] == [early, late]  # each beside the page that names it
+    server.pages["/20240501/"] = lambda handler, _: send(handler, b"", 403)
+    server.pages["/20240502/"] = page('"newer"', early, "radar_202405020005.h5")
+    server.pages["/20240502/radar_202405020005.h5"] = lambda handler, _: send(handler)
+    assert len(feed.poll(midnight)) == 1  # a listing that fails hides no other
+    tags = [(path[:9], headers.get("If-None-Match")) for path, headers in server.seen if path.endswith("/")]
+    assert [tag for day, tag in tags if day == "/20240501"] == [None, '"old"', '"old"']
+    assert [tag for day, tag in tags if day == "/20240502"] == [None, None, '"new"']
+    feed.poll(midnight + timedelta(hours=12))
+    assert [path for path, _ in server.seen][-1] == "/20240502/"  # the day before is asked no more
+
+
+def test_one_bad_file_does_not_hold_up_the_others(server, feed):
+    server.pages["/list/"] = lambda handler, _: send(handler, page_of(*names(0, 5)))
+    server.pages[f"/list/{names(0)[0]}"] = lambda handler, _: send(handler, b"", 403)
+    server.pages[f"/list/{names(5)[0]}"] = lambda handler, _: send(handler)
+    feed = feed(url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
+    assert [p.name for p in feed.poll(NOW)] == names(5)
+
+
+def test_an_indirect_url_and_a_key_that_goes_to_no_one_else(server, feed, tmp_path):
+    (tmp_path / "key").write_text("secret\n")
+    name = names(0)[0]
+    server.pages["/list"] = lambda handler, _: send(handler, f'{{"files": [{{"filename": "{name}"}}]}}'.encode())
+    direct = f'{{"temporaryDownloadUrl": "{server.url}/bucket/{name}"}}'.encode()
+    server.pages[f"/files/{name}/url"] = lambda handler, _: send(handler, direct)
+    server.pages[f"/bucket/{name}"] = lambda handler, _: send(handler)
+    feed = feed(
+        url=server.url + "/files/{name}/url", listing=server.url + "/list", pattern=PATTERN,
+        indirect="temporaryDownloadUrl", key_file=str(tmp_path / "key"), look_back_minutes=30,
+    )  # fmt: skip
+    assert only(feed).read_bytes() == BODY
+    assert {path: headers.get("Authorization") for path, headers in server.seen} == {
+        "/list": "secret", f"/files/{name}/url": "secret", f"/bucket/{name}": None
+    }  # fmt: skip
+
+
+def test_a_missing_key_file_is_told(feed):
+    with pytest.raises(ConfigError, match="write the key there"):
+        feed(key_file="/nowhere/key").poll(NOW)
+
+
+@pytest.mark.parametrize(("owner", "call"), [(os, "replace"), (Path, "exists")])
+def test_a_full_or_closed_disk_fails_an_http_feed_until_there_is_room(server, feed, tmp_path, monkeypatch, owner, call):
+    name = names(0)[0]
+    server.pages["/list/"] = lambda handler, _: send(handler, page_of(*names(0, 5)))
+    for listed in names(0, 5):
+        server.pages[f"/list/{listed}"] = lambda handler, _: send(handler)
+    feed = feed(url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
+    runner = FeedRunner((feed,), lambda paths: None, now=lambda: NOW)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, call, full)
+        runner.look(feed)
+    assert f"{name}: No space left on device; make room" in runner.states["test"].last_error
+    assert server.asked[f"/list/{names(5)[0]}"] == 0  # not fetched in vain
+    assert list((tmp_path / "feed/odim").iterdir()) == []
+    runner.look(feed)
+    assert (runner.states["test"].arrived, runner.states["test"].last_error) == (2, "")
