@@ -1,29 +1,36 @@
 # Three images: the API (stateless, no engine), the worker (engines on the CPU), and the worker with TensorRT's lean runtime,
-# which runs plans that were built elsewhere and can build none (docker run --gpus all).
+# which runs plans that were built elsewhere and can build none (docker run --gpus all). docs/operations.md says how to run them.
 #   docker build --target api -t nowcast-api .      docker build --target worker -t nowcast-worker .
 #   docker build --target engine -t nowcast-engine .
+FROM node:22-slim AS page
+WORKDIR /app/web
+COPY web ./
+RUN npm ci --no-audit --no-fund && npm run build
+
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NOWCAST_DATA_DIR=/data NOWCAST_HOST=0.0.0.0 NOWCAST_LOG_JSON=true
 WORKDIR /app
 COPY constraints.txt pyproject.toml README.md ./
 COPY nowcast nowcast
 COPY alembic alembic
+COPY api api
+COPY --from=page /app/api/static api/static
 RUN useradd --system --uid 10001 nowcast && install -d -o nowcast /data
 
 FROM base AS api
-COPY api api
 # what nowcast/ and api/ import, and nothing that computes: no openvino, no opencv, no torch
-RUN pip install --no-cache-dir -c constraints.txt alembic fastapi numpy prometheus-client 'psycopg[binary]' \
-    pydantic-settings pyproj sqlalchemy structlog uvicorn xarray zstandard
+RUN pip install --no-cache-dir -c constraints.txt alembic fastapi fastapi-offline netCDF4 numpy pillow prometheus-client \
+    'psycopg[binary]' pydantic-settings pyproj sqlalchemy structlog uvicorn xarray zstandard
 USER nowcast
 EXPOSE 8000
 HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=3)"]
-CMD ["python", "-m", "uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000", "--no-access-log"]
+# event streams never end by themselves, so the end does not wait for them for longer than two seconds
+CMD ["python", "-m", "uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", \
+    "--timeout-graceful-shutdown", "2"]
 
 FROM base AS worker
 COPY engines engines
 COPY jobs jobs
-COPY api api
 RUN pip install --no-cache-dir -c constraints.txt -e .
 USER nowcast
 VOLUME /data

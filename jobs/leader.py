@@ -25,13 +25,19 @@ RENEWALS = 3
 
 def holder_name() -> str:
     """Return a name for this process that no other has, and that a person can find."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    return f"{_here()}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
 def has_ended(holder: str) -> bool:
     """Return whether a holder was a process of this machine that is no more: its lease need not be waited for."""
-    host, _, rest = holder.rpartition(":")[0].rpartition(":")
-    return host == socket.gethostname() and rest.isdigit() and not _runs(Path("/proc") / rest / "stat")
+    place, _, process = holder.rpartition(":")[0].rpartition(":")
+    return place == _here() and process.isdigit() and not _runs(Path("/proc") / process / "stat")
+
+
+def _here() -> str:
+    """Return host and process namespace: containers may share the one, and count processes each by itself."""
+    space = Path("/proc/self/ns/pid")
+    return f"{socket.gethostname()}:{space.stat().st_ino if space.exists() else 0}"
 
 
 def _runs(stat: Path) -> bool:
