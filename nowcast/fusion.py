@@ -113,20 +113,24 @@ def fuse(
     time: datetime,
     flow: Array | None = None,
     options: FusionOptions | None = None,
+    order: Sequence[str] = (),
 ) -> Fused:
     """Return what radars, and satellites where they do not see, show at `time` on `grid`.
 
     Parameters
     ----------
     radars
-        Frames near `time`, several sources and times allowed, the region's favourite source first.
+        Frames near `time`, several sources and times allowed.
     satellites
         Frames before `time`, several allowed: all serve the match, the newest fills.
     flow
         (2, h, w) motion of the region, (dx, dy) in pixels of `grid` per five minutes, at any lower resolution
         (`nowcast.motion`); None = nothing is advected.
+    order
+        Sources, the region's favourite first; those that it does not name come after, by name.
     """
     options = options or FusionOptions()
+    radars, satellites = _in_order(radars, order), _in_order(satellites, order)
     radars = _nearest_each(radars, time, options.oldest_radar)
     radar_names = tuple(dict.fromkeys(str(f.attrs["source"]) for f in radars))
     names = tuple(dict.fromkeys((*radar_names, *(str(f.attrs["source"]) for f in satellites))))
@@ -153,6 +157,7 @@ def fused_frames(
     grid: Grid,
     times: Sequence[datetime],
     options: FusionOptions | None = None,
+    order: Sequence[str] = (),
 ) -> list[xr.Dataset]:
     """Return one fused frame on `grid` for each of the times at which a radar has a frame, oldest first.
 
@@ -162,7 +167,10 @@ def fused_frames(
         Of all the times, several sources allowed; motion comes from the merged radars alone.
     times
         Nominal times, oldest first (`nowcast.stack.nominal_times`).
+    order
+        As for `fuse`.
     """
+    radars = _in_order(radars, order)
     exact = {time: [f for f in radars if abs(time - valid_time(f)) <= SAME_TIME] for time in times}
     exact = {time: frames for time, frames in exact.items() if frames}
     names = tuple(dict.fromkeys(str(f.attrs["source"]) for f in radars))
@@ -170,7 +178,7 @@ def fused_frames(
     flow = None
     if len(merged) > 1:  # of times with radar alone: a frame that stood in for another would stand still
         flow = motion(np.stack([values for values, _ in merged]), np.stack([mask for _, mask in merged]))
-    return [fuse(radars, satellites, grid, time, flow, options).frame(grid, time) for time in exact]
+    return [fuse(radars, satellites, grid, time, flow, options, order).frame(grid, time) for time in exact]
 
 
 def merged_frames(
@@ -188,7 +196,7 @@ def merged_frames(
     """
     made = []
     for time in times:
-        there = sorted(_nearest_each(radars, time, SAME_TIME), key=lambda f: names.index(str(f.attrs["source"])))
+        there = _nearest_each(_in_order(radars, names), time, SAME_TIME)
         if len(there) == 1:
             made += there
         elif there:
@@ -216,6 +224,17 @@ def merge_radars(
         rate[better], best[better] = values[better], score[better]
         source[better] = names.index(str(frame.attrs["source"])) + 1
     return rate, source
+
+
+def _in_order(frames: Sequence[xr.Dataset], order: Sequence[str]) -> list[xr.Dataset]:
+    """Return the frames by source, as `order` has them and then by name, and by time: not as they came."""
+    rank = {name: number for number, name in enumerate(order)}
+
+    def key(frame: xr.Dataset) -> tuple[int, str, datetime, str]:
+        source = str(frame.attrs["source"])
+        return rank.get(source, len(rank)), source, valid_time(frame), str(frame.attrs["digest"])
+
+    return sorted(frames, key=key)
 
 
 def _nearest_each(frames: Sequence[xr.Dataset], time: datetime, span: timedelta) -> list[xr.Dataset]:

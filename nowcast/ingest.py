@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from stat import S_ISREG
 
 import structlog
 import xarray as xr
@@ -105,6 +106,7 @@ class Intake:
     flags: dict[str, tuple[str, ...]] = field(default_factory=dict)
     states: dict[tuple[str, str], int] = field(default_factory=dict)
     _looked: dict[Path, Stamp] = field(default_factory=dict)
+    _ahead: dict[Path, datetime] = field(default_factory=dict)
     _known: dict[str, set[str]] = field(default_factory=dict)
     _histories: dict[str, SourceHistory] = field(default_factory=dict)
     _told: str = ""
@@ -115,7 +117,7 @@ class Intake:
         for source in sorted(sources):
             known = self._known.setdefault(source, self.store.known_paths(source))
             for path in sorted((self.folder / source).glob("*")):
-                if str(path) not in known and self._settled(path):
+                if str(path) not in known and self._settled(path, now):
                     record = self._take(path, source, now)
                     if record:
                         known.add(str(path))
@@ -126,21 +128,28 @@ class Intake:
         """Forget files that have been removed, so that memory does not grow with every file that ever was."""
         for source, known in self._known.items():
             known &= {str(path) for path in (self.folder / source).glob("*")}
-        for memory in (self.refused, self._looked):
+        for memory in (self.refused, self._looked, self._ahead):
             for path in [path for path in memory if not path.exists()]:
                 del memory[path]
         for digest in list(self.flags)[:-FLAGS_KEPT]:
             del self.flags[digest]
 
-    def _settled(self, path: Path) -> bool:
-        if path.name.startswith(".") or path.suffix in UNFINISHED or not path.is_file():
+    def _settled(self, path: Path, now: datetime) -> bool:
+        try:
+            status = path.stat()
+        except OSError:  # taken away since the folder was listed
             return False
-        status = path.stat()
+        if path.name.startswith(".") or path.suffix in UNFINISHED or not S_ISREG(status.st_mode):
+            return False
         stamp = (status.st_size, status.st_mtime_ns)
-        if path in self.refused and self.refused[path][0] == stamp:
+        if path in self.refused and self.refused[path][0] == stamp and not self._caught_up(path, now):
             return False
         before, self._looked[path] = self._looked.get(path), stamp
         return before == stamp or time.time() - status.st_mtime > SETTLED
+
+    def _caught_up(self, path: Path, now: datetime) -> bool:
+        """Tell whether a file that was refused for its time, as where this machine's clock was slow, is due now."""
+        return path in self._ahead and self._ahead[path] <= now
 
     def _take(self, path: Path, source: str, now: datetime) -> FrameRecord | None:
         try:
@@ -152,7 +161,8 @@ class Intake:
         except NoRoom as error:  # not the file's fault: it is read at the next look
             self._tell(error)
             return None
-        self._looked.pop(path, None)
+        for memory in (self._looked, self.refused, self._ahead):
+            memory.pop(path, None)
         frame = judged.frame
         record = FrameRecord(source, valid_time(frame), frame.attrs["digest"], str(path), now)
         arrival = self._arrival(record)
@@ -177,6 +187,9 @@ class Intake:
         return verdict
 
     def _judged(self, path: Path, source: str, now: datetime) -> Judged:
+        self._ahead.pop(path, None)
+        if not path.name.isprintable():  # nor does a database take it
+            raise UnreadableFile(f"{str(path)!r}: its name is no printable text; rename it")
         try:
             frame = self.cache.read(path, source)
         except UnreadableFile as error:
@@ -186,10 +199,12 @@ class Intake:
         judged = judge(frame, history, now, self.thresholds.get(source, Thresholds()))
         for verdict in judged.verdicts:
             self._count(source, verdict.state)
-        if judged.action is Action.REFUSE:
-            refusal = WrongTime if any(v.state == "future" for v in judged.verdicts) else InputError
-            raise refusal(f"{path}: {judged.refusal}")
-        return judged
+        if judged.action is not Action.REFUSE:
+            return judged
+        if any(v.state == "future" for v in judged.verdicts):
+            self._ahead[path] = valid_time(frame)
+            raise WrongTime(f"{path}: {judged.refusal}")
+        raise InputError(f"{path}: {judged.refusal}")
 
     def _count(self, source: str, state: str) -> None:
         self.states[source, state] = self.states.get((source, state), 0) + 1

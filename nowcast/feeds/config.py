@@ -27,6 +27,7 @@ from nowcast.clock import floor
 from nowcast.errors import ConfigError
 
 KINDS = ("folder", "http", "object")
+ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,19 @@ class FeedConfig:
         self._need(min(*numbers, self.poll_seconds) > 0, "times, sizes and tries must be > 0")
         for url in (self.url, self.listing) if self.kind == "http" else ():
             self._need(not url or urlsplit(url).scheme in {"http", "https"}, f"{url!r} is no http(s) URL")
+        self._need(re.fullmatch(r"[A-Za-z0-9-]+", self.key_header) is not None, f"{self.key_header!r} is no header")
+        self._try_out()
+
+    def _try_out(self) -> None:
+        """Fill in each template once: one that cannot be would only be found out by a poll, and end it."""
+        for template in (self.url, self.listing):
+            try:
+                template.format(time=ANY_TIME, name="name")
+            except (LookupError, AttributeError) as error:
+                raise ValueError(f"{template!r} names {error}, only {{time:…}} and {{name}} are known") from error
+        for host in self.allowed:
+            host.encode("idna")
+        datetime.strptime(ANY_TIME.strftime(self.time_format), self.time_format).replace(tzinfo=UTC)
 
     @staticmethod
     def _need(met: bool, message: str) -> None:
@@ -140,14 +154,18 @@ class FeedConfig:
         Raises
         ------
         ConfigError
-            When the key file cannot be read.
+            When the key file cannot be read, or holds what no header may.
         """
         if not self.key_file:
             return {}
         try:
-            return {self.key_header: Path(self.key_file).read_text("utf-8").strip()}
+            key = Path(self.key_file).read_bytes().decode("latin-1").strip()
         except OSError as error:
             raise ConfigError(f"feed {self.name}: {self.key_file}: {error.strerror}; write the key there") from error
+        if not re.fullmatch("[ -~]+", key):
+            told = f"{len(key)} bytes that are not one line of plain ASCII"
+            raise ConfigError(f"feed {self.name}: {self.key_file}: {told}; write the key there, and nothing else")
+        return {self.key_header: key}
 
 
 def read_feeds(path: Path) -> tuple[FeedConfig, ...]:
@@ -159,8 +177,8 @@ def read_feeds(path: Path) -> tuple[FeedConfig, ...]:
         With the file, the feed and what is wrong with it.
     """
     try:
-        tables = tomllib.loads(path.read_text("utf-8")).get("feeds", {})
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        tables = dict(tomllib.loads(path.read_text("utf-8")).get("feeds", {}))
+    except (OSError, TypeError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
         raise ConfigError(f"{path}: {error}; give a TOML file of feeds") from error
     return tuple(_feed(name, table, str(path)) for name, table in tables.items())
 
@@ -181,8 +199,8 @@ def _known_tables() -> dict[str, tuple[dict[str, Any], str]]:
 
 
 def _feed(name: str, table: dict[str, Any], file: str) -> FeedConfig:
-    table = dict(table)
     try:
+        table = dict(table)
         if use := table.pop("use", ""):
             known = _known_tables()
             if use not in known:

@@ -9,28 +9,47 @@ import json
 import random
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from nowcast.errors import FeedError, NoRoom
+from nowcast.errors import FeedError
 from nowcast.feeds.config import FeedConfig
-from nowcast.feeds.inbox import Inbox
+from nowcast.feeds.inbox import Inbox, take_each
 from nowcast.feeds.request import Answer, Deadline, Refused, request
 
 LISTING_BYTES = 8_000_000
 REDIRECTS = 3
 BACKOFF = 0.5
 BUSY = {408, 425, 429, 500, 502, 503, 504}
+ROW_ENDS = re.compile(r"\n|\}|</tr>|</Contents>", re.IGNORECASE)
+"""What ends a file's row in a listing, with its size and time: of a server's index, JSON, a table, a bucket."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a listing named when it last changed."""
+    """What a listing named when it last changed: each file's row, by name."""
 
-    etag: str = ""
-    names: tuple[str, ...] = ()
+    unless: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file that is wanted; `row` stands for what the listing says of it, 0 where there is nothing of its own."""
+
+    name: str
+    url: str
+    row: int = 0
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A file that has arrived: its row then, and the headers that ask for it only if it has changed since."""
+
+    row: int = 0
+    unless: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -47,7 +66,7 @@ class HttpFeed:
     inbox: Inbox
     not_before: float = 0.0
     _pages: dict[str, Page] = field(default_factory=dict)
-    _done: dict[str, str] = field(default_factory=dict)
+    _taken: dict[str, Taken] = field(default_factory=dict)
 
     def poll(self, now: datetime) -> list[Path]:
         """Fetch what is new, newest first.
@@ -56,84 +75,77 @@ class HttpFeed:
         ------
         FeedError
             When nothing could be fetched; what was fetched before stays.
-        NoRoom
-            When the feed folder cannot be searched.
         """
         if time.monotonic() < self.not_before:
             return []
-        arrived: list[Path] = []
         failed: list[str] = []
-        for name, url in self._wanted(now, failed):
-            if name in self._done or self.inbox.has(name):
-                continue
-            try:
-                path = self._fetch(name, url)
-            except FeedError as error:
-                failed.append(str(error))
-                continue
-            except NoRoom as error:  # nor is there for the others: they are not fetched in vain
-                failed.append(str(error))
-                break
-            if path:
-                arrived.append(path)
-        if failed and not arrived:
-            raise FeedError("; ".join(failed[:3]))
-        return arrived
+        return take_each(self._wanted(now, failed), self._take, failed)
 
-    def _wanted(self, now: datetime, failed: list[str]) -> list[tuple[str, str]]:
-        """Return (name, URL) of the files that are wanted, newest first."""
+    def _wanted(self, now: datetime, failed: list[str]) -> list[Wanted]:
+        """Return the files that are wanted, newest first."""
         if self.config.listing:
             return self._listed(now, failed)
         urls = [self.config.url.format(time=t) for t in self.config.times(now)]
-        return [(unquote(urlsplit(url).path).rsplit("/", 1)[-1], url) for url in urls]
+        return [Wanted(unquote(urlsplit(url).path).rsplit("/", 1)[-1], url) for url in urls]
 
-    def _listed(self, now: datetime, failed: list[str]) -> list[tuple[str, str]]:
+    def _listed(self, now: datetime, failed: list[str]) -> list[Wanted]:
         """Return what the listings name; one that fails hides no other, and is told in `failed`."""
         self._pages = {page: self._pages.get(page, Page()) for page in self.config.listings(now)}
         times: dict[str, datetime] = {}
-        urls: dict[str, str] = {}
+        files: dict[str, Wanted] = {}
         for page in self._pages:
             try:
-                young = {name: t for name in self._listing(page) if (t := self.config.young(name, now))}
+                rows = self._listing(page)
             except FeedError as error:
                 failed.append(str(error))
                 continue
+            young = {name: t for name in rows if (t := self.config.young(name, now))}
             times |= young
-            urls |= {name: self._url(name, t, page) for name, t in young.items()}
-        return [(name, urls[name]) for name in sorted(times, key=lambda name: times[name], reverse=True)]
+            files |= {name: Wanted(name, self._url(name, t, page), rows[name]) for name, t in young.items()}
+        return [files[name] for name in sorted(times, key=lambda name: times[name], reverse=True)]
 
     def _url(self, name: str, at: datetime, listing: str) -> str:
         return self.config.url.format(name=name, time=at) if self.config.url else urljoin(listing, name)
 
-    def _listing(self, url: str) -> tuple[str, ...]:
-        """Return the file names on a page; from the last time where the server says that it has not changed."""
-        answer = self._ask(url, LISTING_BYTES, self._pages[url].etag)
+    def _listing(self, url: str) -> dict[str, int]:
+        """Return the files on a page; from the last time where the server says that it has not changed."""
+        answer = self._ask(url, LISTING_BYTES, self._pages[url].unless)
         if answer is not None:
             text = unquote(b"".join(answer.blocks).decode("utf-8", "replace"))
-            names = sorted({match[0] for match in re.finditer(self.config.pattern, text)})
-            self._pages[url] = Page(answer.etag, tuple(names))
-        return self._pages[url].names
+            # Not by its time: a folder's does not change with the files in it.
+            unless = {header: tag for header, tag in answer.unless.items() if header == "If-None-Match"}
+            self._pages[url] = Page(unless, rows_of(text, self.config.pattern))
+        return self._pages[url].rows
 
-    def _fetch(self, name: str, url: str) -> Path | None:
-        if self.config.indirect:
-            url = self._direct(url)
-        answer = self._ask(url, self.config.max_bytes, "", url != self.config.url and bool(self.config.indirect))
-        if answer is None:
+    def _take(self, file: Wanted) -> Path | None:
+        """Fetch a file that has not arrived, or whose row has changed since: a correction, or it was half written."""
+        taken = self._taken.get(file.name)
+        if self.inbox.has(file.name) if taken is None else file.row == taken.row or not taken.unless:
             return None
-        path = self.inbox.put(name, answer.blocks, self.config.max_bytes)
-        self._done[name] = answer.etag
-        while len(self._done) > 2000:
-            self._done.pop(next(iter(self._done)))
+        url = self._direct(file.url) if self.config.indirect else file.url
+        answer = self._ask(url, self.config.max_bytes, taken.unless if taken else {}, bool(self.config.indirect))
+        if answer is not None:
+            return self._put(file, answer)
+        if taken is not None:
+            self._taken[file.name] = replace(taken, row=file.row)
+        return None
+
+    def _put(self, file: Wanted, answer: Answer) -> Path | None:
+        path = self.inbox.put(file.name, answer.blocks, self.config.max_bytes)
+        # The same bytes again: this server sends the whole file whatever it is asked, so it is asked no more.
+        self._taken[file.name] = Taken(file.row, answer.unless if path else {})
+        while len(self._taken) > 2000:
+            self._taken.pop(next(iter(self._taken)))
         return path
 
     def _direct(self, url: str) -> str:
-        answer = self._ask(url, 65_536, "")
+        answer = self._ask(url, 65_536, {})
         try:
             return str(json.loads(b"".join(answer.blocks if answer else ()))[self.config.indirect])
         except (ValueError, KeyError, TypeError) as error:
             raise FeedError(f"{url}: answers no JSON with {self.config.indirect!r}; check the feed") from error
 
-    def _ask(self, url: str, limit: int, etag: str, bare: bool = False) -> Answer | None:
+    def _ask(self, url: str, limit: int, unless: dict[str, str], bare: bool = False) -> Answer | None:
         """Return the whole answer, tried again while the deadline lasts; None for 304 and 404."""
         deadline = Deadline(self.config.deadline_seconds)
         told = ""
@@ -144,7 +156,7 @@ class HttpFeed:
                     break
                 time.sleep(pause)
             try:
-                return self._once(url, limit, etag, deadline, bare)
+                return self._once(url, limit, unless, deadline, bare)
             except Refused as error:
                 raise FeedError(f"{url}: {error}") from error
             except OSError as error:
@@ -153,10 +165,8 @@ class HttpFeed:
                     break
         raise FeedError(f"{url}: {told}; tried {attempt + 1} times in {deadline.spent():.0f} s, asked again later")
 
-    def _once(self, url: str, limit: int, etag: str, deadline: Deadline, bare: bool) -> Answer | None:
-        headers = {} if bare else self.config.headers()
-        if etag:
-            headers["If-None-Match"] = etag
+    def _once(self, url: str, limit: int, unless: dict[str, str], deadline: Deadline, bare: bool) -> Answer | None:
+        headers = ({} if bare else self.config.headers()) | unless
         for _ in range(REDIRECTS + 1):
             answer = request(url, headers, self.config, limit, deadline)
             if answer.status in {301, 302, 303, 307, 308} and answer.location:
@@ -177,6 +187,15 @@ class HttpFeed:
         if answer.status != 200:
             raise Refused(f"answers {answer.status}; check the feed's URL and key")
         return answer
+
+
+def rows_of(text: str, pattern: str) -> dict[str, int]:
+    """Return a number for the row of each file name on a page; 0 for one that shares its row with other names."""
+    found: dict[str, int] = {}
+    for row in ROW_ENDS.split(text):
+        names = {match[0] for match in re.finditer(pattern, row)}
+        found |= dict.fromkeys(sorted(names), hash(row) if len(names) == 1 else 0)
+    return found
 
 
 def _redirected(url: str, location: str) -> str:

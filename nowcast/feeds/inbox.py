@@ -4,14 +4,16 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from nowcast.errors import FeedError, NoRoom
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=,~-]{0,199}")
 PACKED = (".gz", ".bz2")
 UNFINISHED = (".part", ".tmp")
+T = TypeVar("T")
 
 
 class Inbox:
@@ -20,12 +22,15 @@ class Inbox:
     Parameters
     ----------
     folder
-        `feed/<source>`; made if it is not there.
+        `feed/<source>`; made whenever it is not there.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NoRoom.of(folder, error) from error
 
     def has(self, name: str) -> bool:
         """Tell whether a file of that name is there; `NoRoom` where the folder cannot be searched."""
@@ -50,6 +55,7 @@ class Inbox:
         """
         path = self.folder / safe(name)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)  # someone may have tidied it away
             return self._put(name, _read(name, content), limit)
         except OSError as error:
             raise NoRoom.of(path, error) from error
@@ -90,6 +96,31 @@ def _read(name: str, content: Iterable[bytes]) -> Iterator[bytes]:
         yield from content
     except OSError as error:
         raise FeedError(f"{name}: {error.strerror or error}; asked again later") from error
+
+
+def take_each(files: Iterable[T], take: Callable[[T], Path | None], failed: list[str]) -> list[Path]:
+    """Return what `take` brings of each file; one that fails holds up no other, and is told in `failed`.
+
+    Raises
+    ------
+    FeedError
+        When nothing arrived and something failed.
+    """
+    arrived: list[Path] = []
+    for file in files:
+        try:
+            path = take(file)
+        except FeedError as error:
+            failed.append(str(error))
+            continue
+        except NoRoom as error:  # nor is there for the others: they are not fetched in vain
+            failed.append(str(error))
+            break
+        if path:
+            arrived.append(path)
+    if failed and not arrived:
+        raise FeedError("; ".join(failed[:3]))
+    return arrived
 
 
 def safe(name: str) -> str:

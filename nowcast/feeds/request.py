@@ -27,13 +27,15 @@ class Answer:
 
     Attributes
     ----------
+    unless
+        Headers that ask for it only if it has changed since; empty where the server offers none.
     retry_after
         Seconds that the server wants to be left alone, 0 where it does not say.
     """
 
     status: int
     blocks: list[bytes]
-    etag: str
+    unless: dict[str, str]
     location: str
     retry_after: float
 
@@ -72,15 +74,18 @@ def request(url: str, headers: dict[str, str], config: FeedConfig, limit: int, d
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+        target.encode("ascii")
     except ValueError as error:
         raise Refused(f"{url[:80]!r} is no URL ({error})") from error
     if parts.scheme not in {"http", "https"} or host not in config.allowed:
         raise Refused(f"{parts.scheme}://{host} is not among the feed's hosts ({', '.join(sorted(config.allowed))})")
     connection = _connect(parts.scheme, host, port, config.private, deadline)
-    watchdog = threading.Timer(deadline.left(), _cut, (connection.sock,))  # headers may drip in too
+    watchdog = threading.Timer(deadline.left(), _cut, (connection.sock,))  # handshake and headers may drip in too
     watchdog.start()
     try:
-        target = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+        if isinstance(connection.sock, ssl.SSLSocket):
+            connection.sock.do_handshake()
         connection.request("GET", target, headers={"User-Agent": AGENT, "Accept-Encoding": "identity", **headers})
         return _answer(connection, limit, deadline)
     except (http.client.HTTPException, OSError) as error:
@@ -93,21 +98,31 @@ def request(url: str, headers: dict[str, str], config: FeedConfig, limit: int, d
 
 def _cut(sock: socket.socket) -> None:
     with suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # an SSLSocket's own makes a read in another thread fail oddly
 
 
 def _connect(scheme: str, host: str, port: int, private: bool, deadline: Deadline) -> http.client.HTTPConnection:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [str(entry[4][0]) for entry in found]
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
         if not private and not ipaddress.ip_address(address.split("%")[0]).is_global:
             raise Refused(f"{host} is {address}, an address of a private network; set private = true if that is meant")
-    sock = socket.create_connection((addresses[0], port), timeout=deadline.check())
+    sock = _reach(addresses, port, deadline)
+    sock.settimeout(deadline.check())
     if scheme == "https":
-        sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+        context = ssl.create_default_context()
+        sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     connection = http.client.HTTPConnection(host, port)
     connection.sock = sock
     return connection
+
+
+def _reach(addresses: list[str], port: int, deadline: Deadline) -> socket.socket:
+    """Return a connection to the first of the addresses that takes one; each gets its share of the time."""
+    for left in range(len(addresses), 1, -1):
+        with suppress(OSError):
+            return socket.create_connection((addresses[-left], port), timeout=deadline.check() / left)
+    return socket.create_connection((addresses[-1], port), timeout=deadline.check())
 
 
 def _answer(connection: http.client.HTTPConnection, limit: int, deadline: Deadline) -> Answer:
@@ -127,10 +142,18 @@ def _answer(connection: http.client.HTTPConnection, limit: int, deadline: Deadli
         if size > limit:
             raise Refused(f"sends more than {limit} bytes; raise max_bytes if that is right")
         blocks.append(block)
+    deadline.check()  # the watchdog's cut looks like the end where no length is stated
     if stated and stated.isdigit() and size != int(stated) and response.status == 200:
         raise ConnectionError(f"sent {size} of {stated} bytes")
     header = response.headers
-    return Answer(response.status, blocks, header.get("ETag", ""), header.get("Location", ""), _pause(header))
+    return Answer(response.status, blocks, _unless(header), header.get("Location", ""), _pause(header))
+
+
+def _unless(headers: http.client.HTTPMessage) -> dict[str, str]:
+    for told, asked in (("ETag", "If-None-Match"), ("Last-Modified", "If-Modified-Since")):
+        if value := headers.get(told):
+            return {asked: value}
+    return {}
 
 
 def _pause(headers: http.client.HTTPMessage) -> float:

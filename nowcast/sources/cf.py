@@ -21,6 +21,7 @@ from nowcast.grid import WGS84, Grid
 from nowcast.sources.base import ENDS
 from nowcast.sources.guard import NETCDF, check_shape, open_netcdf
 
+TIMES = ("valid_time", "time")
 STANDARD_NAMES = ("rainfall_rate", "lwe_precipitation_rate", "precipitation_flux", "rainfall_flux")
 TO_MM_PER_HOUR = {
     "mm h-1": 1.0,
@@ -40,7 +41,7 @@ AXES = {
 
 
 class CfSource:
-    """Any CF NetCDF rain rate; the time is taken as the end of its interval."""
+    """Any CF NetCDF rain rate; the time is the end of its interval, by its bounds or where it states none."""
 
     name = "cf"
     satellite = False
@@ -59,13 +60,22 @@ class CfSource:
                 raise UnreadableFile(
                     f"{path}: unit {unit!r} of {field.name} is none of {', '.join(TO_MM_PER_HOUR)}; convert it"
                 )
-            time = one_time(dataset, field, path)
+            time = one_time(_at_ends(dataset), field, path)
             y_name = str(field.squeeze(drop=True).dims[0])
             grid, values = grid_and_rows(dataset, field, crs_of(dataset, field, y_name, path), path)
             minutes = float(dataset.attrs.get("accumulation_minutes", 0.0))
         return make_frame(
             values * np.float32(TO_MM_PER_HOUR[unit]), grid, time, self.name, accumulation_minutes=minutes
         )
+
+
+def _at_ends(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the dataset with each time at the end of its interval, where `bounds` state one (CF 1.11, chapter 7.1)."""
+    bounds = {name: dataset.variables.get(dataset[name].attrs.get("bounds")) for name in TIMES if name in dataset}
+    ends = {
+        name: edges[..., 1].values for name, edges in bounds.items() if edges is not None and edges.shape[-1:] == (2,)
+    }
+    return dataset.assign({name: (dataset[name].dims, end) for name, end in ends.items()})
 
 
 def _rain_variable(dataset: xr.Dataset, path: Path) -> xr.DataArray:
@@ -80,11 +90,15 @@ def _rain_variable(dataset: xr.Dataset, path: Path) -> xr.DataArray:
     )
 
 
-def one_time(
-    dataset: xr.Dataset, field: xr.DataArray, path: Path, names: tuple[str, ...] = ("valid_time", "time")
-) -> datetime:
+def utc(text: str) -> datetime:
+    """Return the aware UTC instant of an ISO 8601 text; one without a zone is UTC, wherever this machine is."""
+    time = datetime.fromisoformat(text)
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def one_time(dataset: xr.Dataset, field: xr.DataArray, path: Path) -> datetime:
     """Return the file's one time, aware UTC, or raise `WrongTime` or `UnreadableFile` (for several)."""
-    for name in names:
+    for name in TIMES:
         if name in field.coords or name in dataset.variables:
             values = np.ravel(dataset[name].values)
             if len(values) != 1:
@@ -93,8 +107,9 @@ def one_time(
                 raise WrongTime(
                     f"{path}: {name}={values[0]!r} is no time; give CF units such as 'seconds since 1970-01-01'"
                 )
-            return datetime.fromtimestamp(int(values[0].astype("datetime64[s]").astype(np.int64)), UTC)
-    raise WrongTime(f"{path}: no coordinate {' or '.join(names)}; add one")
+            nearest = values[0] + np.timedelta64(500, "ms")  # days as a float are microseconds off
+            return datetime.fromtimestamp(int(nearest.astype("datetime64[s]").astype(np.int64)), UTC)
+    raise WrongTime(f"{path}: no coordinate {' or '.join(TIMES)}; add one")
 
 
 def grid_and_rows(

@@ -25,8 +25,8 @@ class Raster:
         (H, W) as stored, north first.
     metadata
         GDAL's metadata as XML text, entities resolved.
-    nodata
-        The band's nodata value, if it states one.
+    seen
+        (H, W) False where the file says that there is no data: by a nodata value, a mask or an alpha band.
     scale, offset
         The band's own: value = scale · stored + offset; 1 and 0 where it states none.
     """
@@ -34,7 +34,7 @@ class Raster:
     values: NDArray
     grid: Grid
     metadata: str
-    nodata: float | None
+    seen: NDArray[np.bool_]
     scale: float
     offset: float
 
@@ -92,7 +92,7 @@ def open_geotiff(path: Path, band: int = 1) -> Raster:
             values=np.asarray(file.read(band)),
             grid=grid,
             metadata=html.unescape(html.unescape(metadata)),
-            nodata=file.nodata,
+            seen=file.read_masks(band) > 0,
             scale=file.scales[band - 1],
             offset=file.offsets[band - 1],
         )

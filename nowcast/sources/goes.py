@@ -7,7 +7,6 @@ keep their rate with quality 0; fill values are not seen. The valid time is the 
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from pyproj import CRS
 from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
 from nowcast.sources.base import INSTANT, named
-from nowcast.sources.cf import grid_and_rows, north_first
+from nowcast.sources.cf import grid_and_rows, north_first, utc
 from nowcast.sources.guard import NETCDF, open_netcdf
 
 
@@ -49,5 +48,5 @@ class GoesSource:
             quality = None
             if "DQF" in dataset:
                 quality = np.where(north_first(dataset, dataset["DQF"]) == 0, np.float32(1), np.float32(0))
-            end = datetime.fromisoformat(str(dataset.attrs["time_coverage_end"])).astimezone(UTC)
+            end = utc(str(dataset.attrs["time_coverage_end"]))
         return make_frame(values, grid, end, self.name, quality=quality)

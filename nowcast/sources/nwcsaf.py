@@ -7,7 +7,6 @@ bad.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
 from nowcast.sources.base import INSTANT, named
-from nowcast.sources.cf import grid_and_rows, north_first
+from nowcast.sources.cf import grid_and_rows, north_first, utc
 from nowcast.sources.guard import NETCDF, open_netcdf
 
 VARIABLES = ("crr_intensity", "crrph_intensity")
@@ -47,7 +46,7 @@ class NwcsafSource:
             unit = dataset[name].attrs.get("units")
             if unit != "mm/h":
                 raise UnreadableFile(f"{path}: unit {unit!r} of {name} is not mm/h; convert it")
-            end = datetime.fromisoformat(str(dataset.attrs["time_coverage_end"])).astimezone(UTC)
+            end = utc(str(dataset.attrs["time_coverage_end"]))
             crs = f"{dataset.attrs['gdal_projection']} +units=m +no_defs +type=crs"
             grid, values = grid_and_rows(dataset, dataset[name], crs, path)
             quality = _quality(dataset, name.replace("_intensity", "_quality"))

@@ -143,22 +143,22 @@ def _decode(data: h5py.Dataset, what: _What) -> tuple[NDArray[np.float32], NDArr
 
 
 def _quality(data: h5py.Group, dataset: h5py.Group, file: h5py.File) -> NDArray[np.float32] | None:
-    """Return the first quality field, 0 … 1: `qualityN` beside or above the data, or a whole dataset of QIND (2.0)."""
-    for level in (data, dataset):
-        for quality in _numbered(level, "quality"):
-            return _unit(quality["data"], _What(quality))
-    for other in _numbered(file, "dataset"):
-        for candidate in _numbered(other, "data"):
-            what = _What(candidate, other)
-            if what.text("quantity") == "QIND":
-                return _unit(candidate["data"], what)
-    return None
+    """Return the first quality index, 0 … 1: `qualityN` beside or above the data, or a whole dataset of QIND (2.0)."""
+    found = [(quality, _What(quality)) for level in (data, dataset) for quality in _numbered(level, "quality")]
+    all_data = [(each, _What(each, other)) for other in _numbered(file, "dataset") for each in _numbered(other, "data")]
+    found += [(each, what) for each, what in all_data if what.text("quantity") == "QIND"]
+    indices = (_index(group, what, data["data"].shape) for group, what in found)
+    return next((index for index in indices if index is not None), None)
 
 
-def _unit(data: h5py.Dataset, what: _What) -> NDArray[np.float32]:
-    values, undetected = _decode(data, what)
-    values[undetected] = np.nan
-    values[(values < 0) | (values > 1)] = np.nan
+def _index(group: h5py.Group, what: _What, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """Return a quality field, (H, W), if it is an index of these cells: distances and heights are kept there too."""
+    if "data" not in group or group["data"].shape != shape:
+        return None
+    values, undetected = _decode(group["data"], what)
+    if (values > 1).sum() > np.isfinite(values).sum() / 2:
+        return None
+    values[undetected | (values < 0) | (values > 1)] = np.nan
     return values
 
 
@@ -183,7 +183,9 @@ def _time(what: _What, path: Path) -> tuple[datetime, float]:
 
 
 def _stamp(date: str, time: str) -> datetime:
-    return datetime.strptime(date + time[:6], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    if len(date) != 8 or (len(time) < 6 and len(time) != 4):  # some leave the seconds out; strptime would misread that
+        raise ValueError(f"{date!r}, {time!r} is not YYYYMMDD, HHmmss")
+    return datetime.strptime((date + time)[:14].ljust(14, "0"), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
 
 def _grid(file: h5py.File, dataset: h5py.Group, path: Path) -> Grid:

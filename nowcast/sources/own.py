@@ -74,6 +74,9 @@ class OwnSource:
         self._need(self.reader == "geotiff" or bool(self.variable), "a NetCDF needs the name of its variable")
         self._need(self.reader == "netcdf" or bool(self.time_in_name), "a GeoTIFF needs time_in_name")
         self._need(self.marks in {"start", "end"}, f"time_marks must be 'start' or 'end', got {self.marks!r}")
+        self._need(self.marks == "end" or self.minutes > 0, "time_marks 'start' needs minutes > 0: the end is wanted")
+        unknown = set(re.findall("%.", self.time_in_name)) - set(DIGITS)
+        self._need(not unknown, f"time_in_name knows {' '.join(DIGITS)}, in UTC, not {' '.join(sorted(unknown))}")
 
     @property
     def time_marks(self) -> str:
@@ -111,9 +114,7 @@ class OwnSource:
 
     def _geotiff(self, path: Path) -> tuple[NDArray[np.float32], Grid, datetime]:
         raster = open_geotiff(path, self.band)
-        values = raster.values.astype(np.float32)
-        if raster.nodata is not None:
-            values[raster.values == raster.nodata] = np.nan
+        values = np.where(raster.seen, raster.values, np.nan).astype(np.float32)
         grid = replace(raster.grid, crs=self.crs) if self.crs else raster.grid
         return self._rate(values, raster.scale, raster.offset), grid, self._time(path)
 
@@ -130,7 +131,7 @@ class OwnSource:
         return values
 
     def _time(self, path: Path) -> datetime:
-        pattern = re.sub(r"%[a-zA-Z]", lambda m: rf"\d{{{DIGITS.get(m[0], 1)}}}", re.escape(self.time_in_name))
+        pattern = re.sub(r"%[a-zA-Z]", lambda m: rf"\d{{{DIGITS[m[0]]}}}", re.escape(self.time_in_name))
         match = re.search(pattern, path.name)
         if not match:
             raise WrongTime(f"{path}: no time like {self.time_in_name!r} in the name; correct time_in_name or the name")
@@ -152,16 +153,16 @@ def read_sources(path: Path, known: tuple[Source, ...]) -> tuple[Source, ...]:
     """
     try:
         tables = tomllib.loads(path.read_text("utf-8")).get("sources", {})
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: no TOML, or no UTF-8
         raise ConfigError(f"{path}: {error}; give a TOML file of sources") from error
     return tuple(_described(name, table, known, path) for name, table in tables.items())
 
 
 def _described(name: str, table: dict[str, Any], known: tuple[Source, ...], path: Path) -> Source:
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    if "zr" in values:
-        values["zr"] = ZR(*values["zr"])
     try:
+        if "zr" in values:
+            values["zr"] = ZR(*values["zr"])
         if values.get("reader") in READERS:
             return OwnSource(name=name, **{"marks" if key == "time_marks" else key: v for key, v in values.items()})
         return _renamed(name, values, known)

@@ -19,7 +19,15 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from nowcast.errors import StoreError, StoreNotMigrated
@@ -34,6 +42,8 @@ _POSTGRES_OPTIONS = "-c idle_in_transaction_session_timeout=15s"
 _POSTGRES_ROWS = 32
 _WAL_RESET_BUG = ((3, 7, 0), (3, 51, 2))
 _MIGRATION_LOCK = 0x6E6F7764
+_STATES = (OperationalError, InterfaceError, InternalError, NotSupportedError, PoolTimeout)
+"""What says how the server or the file is, not what we asked for."""
 _NEWER = "written by a newer version; install it or restore an older backup"
 
 
@@ -161,12 +171,16 @@ def told(url: URL) -> Iterator[None]:
 
 
 def _meaning(url: URL, error: DBAPIError | PoolTimeout) -> StoreError | None:
-    original = getattr(error, "orig", None) or error
+    original: Any = getattr(error, "orig", None) or error
     said = " ".join(str(original).split())
     if type(original).__name__ in ("UndefinedTable", "UndefinedColumn") or said.startswith("no such"):
         return StoreNotMigrated(f"database {_shown(url)}: {said}; run `nowcast db upgrade`")
+    if type(original).__name__ == "CheckViolation" and not original.diag.constraint_name:  # rows without a partition
+        return StoreError(f"database {_shown(url)}: {said}; retention has taken that day away, it is tried again")
+    if type(original).__name__ == "InsufficientPrivilege":
+        return StoreError(f"database {_shown(url)}: {said}; grant that to this user")
     ended = getattr(error, "connection_invalidated", False)  # by the server, as when this process was frozen
-    if ended or isinstance(error, (OperationalError, InterfaceError, PoolTimeout)) or type(error) is DatabaseError:
+    if ended or isinstance(error, _STATES) or type(error) is DatabaseError:
         return StoreError(f"database {_shown(url)}: {said}; {_remedy(url, said)}")
     return None
 
@@ -174,6 +188,8 @@ def _meaning(url: URL, error: DBAPIError | PoolTimeout) -> StoreError | None:
 def _remedy(url: URL, said: str) -> str:
     if "canceling statement" in said:
         return "another session holds the table, as a long `pg_dump` does; it is tried again"
+    if "read-only" in said or "recovery" in said:
+        return "it takes no writes, as a standby does not: give the URL of the one that does, or wait for it"
     if url.drivername.startswith("postgresql"):
         return "check that the server runs and the database exists, or set NOWCAST_DATABASE_URL"
     if "locked" in said:

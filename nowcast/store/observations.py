@@ -51,7 +51,7 @@ class Observations:
         blocks = self._cache.filled(
             observation.id, PRODUCT, places, lambda absent: self._load([observation.id], absent)[observation.id]
         )
-        return cut(blocks, window, 0) if blocks else None
+        return cut(blocks, window, 0) if len(blocks) == len(places) else None  # some may be kept after the rest is gone
 
     def field(self, observation: Observation) -> NDArray[np.float32] | None:
         """Return the whole field, (H, W) mm/h; None when the observation has been replaced or removed."""
@@ -62,15 +62,16 @@ class Observations:
         """Return (valid time, mm/h at a cell) per observation, in their order; None = not seen."""
         found = list(found)
         place = row // codec.SIDE, column // codec.SIDE
-        absent = [o.id for o in found if self._cache.get(o.id, PRODUCT, place) is None]
+        blocks = {o.id: self._cache.get(o.id, PRODUCT, place) for o in found}  # what the cache drops, this keeps
+        absent = [owner for owner, block in blocks.items() if block is None]
         for owner, chunks in self._load(absent, [place]).items() if absent else ():
             for chunk in chunks:
-                self._cache.put(owner, PRODUCT, place, codec.decode_codes(chunk), empty=chunk.blob is None)
-        return [(o.valid_time, self._value(o, place, row, column)) for o in found]
+                codes = codec.decode_codes(chunk)
+                blocks[owner] = self._cache.put(owner, PRODUCT, place, codes, empty=chunk.blob is None)
+        return [(o.valid_time, self._value(blocks[o.id], row % codec.SIDE, column % codec.SIDE)) for o in found]
 
-    def _value(self, observation: Observation, place: Place, row: int, column: int) -> float | None:
-        block = self._cache.get(observation.id, PRODUCT, place)
-        y, x = row % codec.SIDE, column % codec.SIDE
+    @staticmethod
+    def _value(block: Codes | None, y: int, x: int) -> float | None:
         if block is None or y >= block.shape[1] or x >= block.shape[2]:
             return None
         code = int(block[0, y, x])
@@ -92,6 +93,7 @@ def _chunk(row: records.Row) -> Chunk:
 
 def _put(connection: Connection, observation: Observation, pieces: list[Chunk]) -> bool:
     key = {"region": observation.region, "time": observation.valid_time}
+    connection.execute(sql.LOCK_REGION, key)  # as publishers do: there may be no row of that time yet to wait for
     known = connection.execute(sql.OBSERVATION_DIGEST, key).scalar()
     if known == observation.digest:
         return False

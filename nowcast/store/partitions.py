@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, text
 
+from nowcast.errors import StoreError
+
 NAME = re.compile(r"chunks_\d{8}")
 _LOCK = 0x6E6F7763
 """Key of the advisory lock under which partitions are made, one process at a time ("nowc")."""
@@ -19,6 +21,11 @@ def ensure_partition(engine: Engine, base_time: datetime) -> None:
     """Make the partition for a base time, if there is none (PostgreSQL; else nothing to do).
 
     `engine` is the one for writing, `Modes.write`: the partition gets its own transaction.
+
+    Raises
+    ------
+    StoreError
+        When retention is removing that day, or was interrupted at it.
     """
     if engine.dialect.name != "postgresql":
         return
@@ -31,13 +38,20 @@ def ensure_partition(engine: Engine, base_time: datetime) -> None:
 
 # Not `to_regclass`: it may answer from the session's cache of names that were absent before the lock was granted.
 _PARTITION = text(
-    "SELECT 1 FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-    " WHERE inhparent = CAST('chunks' AS regclass) AND relname = :name"
+    "SELECT coalesce(NOT inhdetachpending, false) FROM pg_class LEFT JOIN pg_inherits ON pg_class.oid = inhrelid"
+    " WHERE relname = :name AND relnamespace ="
+    " (SELECT relnamespace FROM pg_class WHERE oid = CAST('chunks' AS regclass))"
 )
 
 
 def _exists(connection: Connection, name: str) -> bool:
-    return connection.execute(_PARTITION, {"name": name}).scalar() is not None
+    """Return whether the partition is there to be written to; raise `StoreError` for one on its way out."""
+    attached = connection.execute(_PARTITION, {"name": name}).scalar()
+    if attached is False:  # it takes no rows any more, and its name is not free yet
+        raise StoreError(
+            f"partition {name} is being removed by retention; it is made anew once that is done, try again"
+        )
+    return attached is not None
 
 
 def _create(connection: Connection, base_time: datetime) -> None:

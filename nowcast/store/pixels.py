@@ -149,8 +149,9 @@ class RunPixels:
             wanted = set(absent)
             return [records.chunk_record(row) for row in found if (row["row"], row["column"]) in wanted]
 
+        places = list(places)
         blocks = self._cache.filled(run.id, product, places, load)
-        if not blocks:
+        if not blocks or (len(blocks) < len(places) and not self._there(run)):  # some are still kept, the rest is gone
             raise stored.gone(run, product)
         return blocks
 

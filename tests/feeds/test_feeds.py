@@ -100,6 +100,13 @@ def test_feeds_of_a_file_may_begin_with_a_ready_made_one(tmp_path):
         ('source = "knmi"\nurl = "http://x"\ncolour = 1', "unknown keys: colour"),
         ('source = "knmi"\nkind = "post"', "kind must be one of folder, http, object"),
         ('source = "knmi"\nurl = "http://x"\ntries = 0', "must be > 0"),
+        ('source = "knmi"\nurl = "http://x/{tim:%Y}"', r"names 'tim', only \{time:…\} and \{name\}"),
+        ('source = "knmi"\nurl = "http://x/{}"', "only {time:…}"),
+        ('source = "knmi"\nurl = "http://x/{time.hours}"', "only {time:…}"),
+        ('source = "knmi"\nurl = "http://x/{time"', "correct it"),
+        ('source = "knmi"\nurl = "http://a..b/x"', "label empty"),
+        ('source = "knmi"\nurl = "http://x"\ntime_format = "%Q"', "bad directive"),
+        ('source = "knmi"\nurl = "http://x"\nkey_header = "X Key"', "'X Key' is no header"),
         ('source = "knmi', "give a TOML file"),
     ],
 )
@@ -107,4 +114,12 @@ def test_a_wrong_feed_is_told(tmp_path, text, told):
     path = tmp_path / "feeds.toml"
     path.write_text(f"[feeds.x]\n{text}\n")
     with pytest.raises(ConfigError, match=told):
+        read_feeds(path)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe[", b"feeds = 5", b"feeds = [5]", b"[feeds]\nx = 5"])
+def test_a_file_that_holds_no_feeds_is_told(tmp_path, content):
+    path = tmp_path / "feeds.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"feeds\.toml"):
         read_feeds(path)

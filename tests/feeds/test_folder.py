@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from nowcast.errors import FeedError
+from nowcast.errors import FeedError, NoRoom
 from nowcast.feeds.config import FeedConfig
 from nowcast.feeds.folder import FolderFeed
 from nowcast.feeds.inbox import Inbox, revised, safe
@@ -25,6 +25,15 @@ def test_revisions_get_names_of_their_own(tmp_path):
     assert inbox.put("rate.grib2.gz", [b"two"], 10) is None
     assert revised("T_PAAH22_C_EUOC_20241126010000.hdf", 3) == "T_PAAH22_C_EUOC_20241126010000.r3.hdf"
     assert revised("composite_hx_20241126_0100-hd5", 2) == "composite_hx_20241126_0100-hd5.r2"
+
+
+def test_an_inbox_is_made_again_or_says_why_not(tmp_path):
+    inbox = Inbox(tmp_path / "feed" / "odim")
+    inbox.folder.rmdir()
+    assert inbox.put("radar.h5", [b"one"], 10) == inbox.folder / "radar.h5"
+    (tmp_path / "file").touch()
+    with pytest.raises(NoRoom, match="file/odim: Not a directory; make room"):
+        Inbox(tmp_path / "file" / "odim")
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", ".hidden", "x.part", "", "a\0b", "x" * 300, "a b"])
@@ -119,10 +128,12 @@ def test_a_file_that_is_rotated_away_under_a_look_is_no_failure(drop, monkeypatc
 def test_what_cannot_be_written_is_told_and_taken_later(drop, tmp_path):
     feed, put = drop
     put("radar.h5")
-    shutil.rmtree(tmp_path / "feed/odim")
-    with pytest.raises(FeedError, match=r"radar\.h5: No such file .*; make room on its disk"):
+    inbox = tmp_path / "feed/odim"
+    shutil.rmtree(inbox)
+    inbox.touch()
+    with pytest.raises(FeedError, match=r"radar\.h5: File exists; make room on its disk"):
         feed.poll(NOW)
-    (tmp_path / "feed/odim").mkdir()
+    inbox.unlink()
     assert [path.name for path in feed.poll(NOW)] == ["radar.h5"]
 
 

@@ -2,7 +2,10 @@
 
 import errno
 import os
+import socket
+import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -89,13 +92,46 @@ def drip_headers(handler, _):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("page", [drip, drip_headers, lambda handler, _: time.sleep(5)])
+def drip_without_length(handler, _):
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(100):
+        handler.wfile.write(b"x")
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("page", [drip, drip_headers, drip_without_length, lambda handler, _: time.sleep(5)])
 def test_slow_ends_at_the_deadline(server, feed, page):
     server.pages[FILE] = page
     before = time.monotonic()
     with pytest.raises(FeedError, match=r"took longer than 0\.8 s"):
         feed(deadline_seconds=0.8).poll(NOW)
     assert time.monotonic() - before < 2.5
+
+
+def test_a_handshake_that_drips_in_ends_at_the_deadline(feed):
+    def drip(listener):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"\x16\x03\x03\x40\x00")
+            for _ in range(50):
+                connection.sendall(b"x")
+                time.sleep(0.1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        url, before = f"https://127.0.0.1:{listener.getsockname()[1]}/radar.h5", time.monotonic()
+        with pytest.raises(FeedError, match=r"took longer than 0\.8 s"):
+            feed(url=url, deadline_seconds=0.8).poll(NOW)
+        assert time.monotonic() - before < 2.5
+
+
+def test_a_host_is_reached_by_the_address_that_answers(server, feed, monkeypatch):
+    server.pages[FILE] = lambda handler, _: send(handler)
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in ("127.0.0.2", "127.0.0.1")]
+    ask = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: found if host == "radar" else ask(host, *a, **k))
+    assert only(feed(url=f"http://radar:{server.server_address[1]}{FILE}")).read_bytes() == BODY
 
 
 def test_too_long_is_refused_whether_it_says_so_or_not(server, feed):
@@ -143,7 +179,7 @@ def test_a_redirect_to_another_scheme_is_refused(server, feed, target):
         feed().poll(NOW)
 
 
-@pytest.mark.parametrize("target", ["http://[x", "http://127.0.0.1:port/"])
+@pytest.mark.parametrize("target", ["http://[x", "http://127.0.0.1:port/", "/größe.h5"])
 def test_a_redirect_to_what_is_no_url_is_refused(server, feed, target):
     server.pages[FILE] = lambda handler, _: send(handler, b"", 302, Location=target)
     with pytest.raises(FeedError, match="is no URL"):
@@ -217,6 +253,62 @@ def test_after_midnight_the_listing_of_the_day_before_is_asked_too(server, feed)
     assert [path for path, _ in server.seen][-1] == "/20240502/"  # the day before is asked no more
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        '<a href="{name}">{name}</a>  01-May-2024 12:00  {size}\n',
+        '<tr><td>{size}</td><td><a href="{name}">{name}</a></td></tr>',
+        '{{"filename": "{name}", "size": {size}}}, ',
+        "<Contents><Key>2024/{name}</Key><Size>{size}</Size></Contents>",
+        "-rw-r--r-- 1 radar radar {size} May  1 12:00 {name}\r\n",
+    ],
+)
+@pytest.mark.parametrize("told", ["ETag", "Last-Modified"])
+def test_a_file_that_is_replaced_comes_again_and_no_other_is_asked_for(server, feed, row, told):
+    first, second = names(5, 0)
+    sizes = {first: 5, second: 6}
+    asked = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}[told]
+
+    def file(handler, _):
+        size = sizes[handler.path.rsplit("/", 1)[-1]]
+        if handler.headers.get(asked) == f"v{size}":
+            return send(handler, b"", 304)
+        return send(handler, b"x" * size, **{told: f"v{size}"})
+
+    def listing(handler, _):
+        send(handler, "".join(row.format(name=name, size=size) for name, size in sizes.items()).encode())
+
+    server.pages |= {"/list/": listing, f"/list/{first}": file, f"/list/{second}": file}
+    feed = feed(url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
+    assert [path.name for path in feed.poll(NOW)] == [second, first]
+    sizes[first] = 7
+    (path,) = feed.poll(NOW)
+    assert path.name == first.replace(".h5", ".r2.h5")
+    assert path.read_bytes() == b"x" * 7
+    assert feed.poll(NOW) == []
+    assert (server.asked[f"/list/{first}"], server.asked[f"/list/{second}"]) == (2, 1)
+
+
+def test_a_row_that_always_changes_costs_no_file_of_a_server_that_cannot_be_asked(server, feed):
+    server.pages["/list/"] = lambda handler, n: send(handler, f"{names(0)[0]} {n} s ago".encode())
+    server.pages[f"/list/{names(0)[0]}"] = lambda handler, _: send(handler)
+    plain = feed(url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
+    assert [len(plain.poll(NOW)) for _ in range(4)] == [1, 0, 0, 0]
+    assert server.asked[f"/list/{names(0)[0]}"] == 1
+    server.pages[f"/list/{names(0)[0]}"] = lambda handler, _: send(handler, ETag='"ignored"')
+    deaf = feed(source="deaf", url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
+    assert [len(deaf.poll(NOW)) for _ in range(4)] == [1, 0, 0, 0]
+    assert server.asked[f"/list/{names(0)[0]}"] == 3  # found out by one
+
+
+def test_a_name_that_is_not_written_hides_no_other(server, feed):
+    bad, good = "radar%20202405011200.h5", names(5)[0]
+    server.pages["/list/"] = lambda handler, _: send(handler, page_of(bad, good))
+    server.pages[f"/list/{good}"] = lambda handler, _: send(handler)
+    pattern = r"radar[_ ](?P<time>\d{12})\.h5"
+    assert only(feed(url="", listing=server.url + "/list/", pattern=pattern, look_back_minutes=30)).name == good
+
+
 def test_one_bad_file_does_not_hold_up_the_others(server, feed):
     server.pages["/list/"] = lambda handler, _: send(handler, page_of(*names(0, 5)))
     server.pages[f"/list/{names(0)[0]}"] = lambda handler, _: send(handler, b"", 403)
@@ -245,6 +337,24 @@ def test_an_indirect_url_and_a_key_that_goes_to_no_one_else(server, feed, tmp_pa
 def test_a_missing_key_file_is_told(feed):
     with pytest.raises(ConfigError, match="write the key there"):
         feed(key_file="/nowhere/key").poll(NOW)
+
+
+@pytest.mark.parametrize(
+    "key", ["\ufeffsecret".encode("utf-16"), b"\xff\xfe", "schlüssel".encode(), b"se\r\ncret: x", b"\n", b"a\0b"]
+)
+def test_a_key_that_is_no_key_fails_its_feed_until_it_is_one(server, feed, tmp_path, key):
+    path = tmp_path / "key"
+    path.write_bytes(key)
+    server.pages[FILE] = lambda handler, _: send(handler)
+    feed = feed(key_file=str(path))
+    runner = FeedRunner((feed,), lambda paths: None, now=lambda: NOW)
+    runner.look(feed)
+    assert f"{path}: {len(key.strip())} bytes that are not one line of plain ASCII" in runner.states["test"].last_error
+    assert not server.asked
+    path.write_bytes(b"secret\r\n")
+    runner.look(feed)
+    assert (runner.states["test"].arrived, runner.states["test"].last_error) == (1, "")
+    assert server.seen[0][1]["Authorization"] == "secret"
 
 
 @pytest.mark.parametrize(("owner", "call"), [(os, "replace"), (Path, "exists")])

@@ -25,13 +25,42 @@ def test_an_object_store(tmp_path):
     assert [p.name for p in feed.poll(NOW)] == names(0, 5)
     assert feed.poll(NOW) == []
     system.pipe(f"{folder}/{names(1)[0]}", b"x" * 101)
+    system.pipe(f"{folder}/{names(6)[0]}", b"older")
+    assert [p.name for p in feed.poll(NOW)] == names(6)  # one that is too large hides no other
     with pytest.raises(FeedError, match="101 bytes, at most 100"):
         feed.poll(NOW)
+    system.pipe(f"{folder}/{names(5)[0]}", b"corrected")
+    assert [p.name for p in feed.poll(NOW)] == [names(5)[0].replace(".h5", ".r2.h5")]
+    again = ObjectFeed(config, Inbox(tmp_path))
+    with pytest.raises(FeedError, match="101 bytes, at most 100"):
+        again.poll(NOW)  # what was there before a restart is not fetched again
     system.rm("/bucket", recursive=True)
     with pytest.raises(FeedError, match="asked again later"):
         feed.poll(NOW)
     with pytest.raises(FeedError, match="asked again later"):
         ObjectFeed(replace(config, store="no-such-store"), Inbox(tmp_path)).poll(NOW)
+
+
+def test_an_object_that_cannot_be_read_hides_no_other(tmp_path, monkeypatch):
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is in the extra object-store")
+    system = fsspec.filesystem("memory")
+    for name in names(0, 5):
+        system.pipe(f"/closed/{name}", name.encode())
+    opened = system.open
+
+    def refuse(key, mode):
+        if key.endswith(names(0)[0]):
+            raise RuntimeError("AccessDenied: no such right\nRequestId: 5")
+        return opened(key, mode)
+
+    config = FeedConfig("o", "odim", "object", store="memory", listing="/closed", pattern=PATTERN)
+    feed = ObjectFeed(config, Inbox(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(type(system), "open", lambda _, key, mode: refuse(key, mode))
+        assert [p.name for p in feed.poll(NOW)] == names(5)
+        with pytest.raises(FeedError, match="AccessDenied: no such right; asked again later"):
+            feed.poll(NOW)
+    assert [p.name for p in feed.poll(NOW)] == names(0)
 
 
 def test_after_midnight_an_object_store_is_asked_for_the_day_before_too(tmp_path):

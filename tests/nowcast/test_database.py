@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event, text
+from sqlalchemy.exc import NotSupportedError
 
 from nowcast.errors import StoreError, StoreNotMigrated
 from nowcast.store.database import (
@@ -18,6 +19,7 @@ from nowcast.store.database import (
     downgrade,
     open_engine,
     parse_url,
+    told,
     upgrade,
 )
 from nowcast.store.partitions import NAME, ensure_partition
@@ -78,6 +80,43 @@ def test_a_database_of_a_newer_version_is_not_migrated(engine, database_url):
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StoreError, match=r"9999.*written by a newer version; install it"):
         upgrade(database_url)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_server_that_takes_no_writes_is_told(database_url, engine):
+    with engine.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only = on"))
+    store = Store(open_engine(database_url))
+    try:
+        with pytest.raises(StoreError, match="read-only transaction; it takes no writes, as a standby"):
+            store.put_regions([region()])
+    finally:
+        store.close()
+        with engine.connect() as connection:
+            connection.execute(text(f"ALTER DATABASE {engine.url.database} RESET default_transaction_read_only"))
+
+
+def test_a_standby_is_told():
+    said = psycopg.errors.FeatureNotSupported("cannot set transaction read-write mode during recovery")
+    with pytest.raises(StoreError, match="during recovery; it takes no writes"), told(parse_url("postgresql://x/y")):
+        raise NotSupportedError("BEGIN", None, said)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_user_without_rights_is_told(database_url, engine):
+    guest = f"{engine.url.database}_guest"
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE ROLE {guest} LOGIN"))
+        connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {guest}"))
+    store = Store(open_engine(database_url.replace("postgres@", f"{guest}@")))
+    try:
+        with pytest.raises(StoreError, match="permission denied for table regions; grant that to this user"):
+            store.regions()
+    finally:
+        store.close()
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP OWNED BY {guest}"))
+            connection.execute(text(f"DROP ROLE {guest}"))
 
 
 def test_tables_that_vanish_are_told(engine):
@@ -182,12 +221,12 @@ def test_a_restarted_server_costs_no_call(database_url):
 
 def test_the_wal_reset_bug_is_told_once(tmp_path, monkeypatch, capsys):
     _warn_of_wal_reset_bug.cache_clear()
-    for version, told in (((3, 40, 1), 1), ((3, 51, 3), 0)):
+    for version, times in (((3, 40, 1), 1), ((3, 51, 3), 0)):
         monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
         _warn_of_wal_reset_bug.cache_clear()
         for _ in range(2):
             open_engine(f"sqlite:///{tmp_path / 'x.db'}").dispose()
-        assert capsys.readouterr().out.count("sqlite-wal-reset-bug") == told
+        assert capsys.readouterr().out.count("sqlite-wal-reset-bug") == times
 
 
 def test_a_locked_database_is_told(tmp_path):

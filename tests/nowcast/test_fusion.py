@@ -112,6 +112,21 @@ def test_a_later_frame_never_stands_in_for_the_wanted_time():
     assert (fuse([later, wanted], [], GRID, NOON).rain_rate == 1).all()
 
 
+def test_the_order_in_which_frames_come_changes_nothing():
+    times = [NOON - timedelta(minutes=5), NOON]
+    radars = [radar(field(n + 1, columns=slice(40)), name, time) for n, name in enumerate("ba") for time in times]
+    fillers = [radar(field(n + 5), name, digest=name) for n, name in enumerate("zy")]
+    for order, wanted in ((), 2), (("b", "a"), 1), (("z", "b"), 1):
+        found = []
+        for turn in (1, -1):
+            fused = fuse(radars[::turn], fillers[::turn], GRID, NOON, None, None, order)
+            frames = fused_frames(radars[::turn], fillers[::turn], GRID, times, None, order)
+            found.append([fused.frame(GRID, NOON), *frames])
+            assert (fused.rain_rate[:, :40] == wanted).all()
+            assert fused.sources[2:] == (("z", "y") if "z" in order else ("y", "z"))
+        assert all(one.identical(other) for one, other in zip(*found, strict=True))
+
+
 def test_fused_frames_make_a_stack():
     times = [NOON - timedelta(minutes=5 * n) for n in (3, 2, 1, 0)]
     rain = np.zeros((64, 64))

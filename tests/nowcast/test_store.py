@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy.exc import StatementError
 
-from nowcast.errors import NoRun, OutsideGrid, UnknownRegion
+from nowcast.errors import NoRun, OutsideGrid, StoreError, UnknownRegion
 from nowcast.run import CheckRecord, FrameRecord, PlanRecord
 from nowcast.store.database import upgrade
 from nowcast.store.store import Store
@@ -70,6 +70,29 @@ def test_no_pipeline_is_left_open_when_a_publication_freezes(store, monkeypatch)
     monkeypatch.setattr(psycopg.Cursor, "executemany", lambda *_: pytest.fail("a pipeline was opened"))
     run_id = store.publish(run(), fields())
     assert store.newest("alps").id == run_id
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_day_on_its_way_out_takes_no_run_until_it_is_gone(store, database_url, monkeypatch):
+    store.publish(run(), fields())
+    with psycopg.connect(database_url, autocommit=True) as keeper, psycopg.connect(database_url) as dump:
+        dump.execute("LOCK TABLE chunks IN ACCESS SHARE MODE")
+        keeper.execute("SET statement_timeout = '300ms'")
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            keeper.execute("ALTER TABLE chunks DETACH PARTITION chunks_20260301 CONCURRENTLY")
+        with pytest.raises(StoreError, match="chunks_20260301 is being removed by retention"):
+            store.publish(run(), fields())
+        with monkeypatch.context() as patch:  # as where it is detached between the look and the rows
+            patch.setattr("nowcast.store.store.ensure_partition", lambda *_: None)
+            with pytest.raises(StoreError, match="retention has taken that day away"):
+                store.publish(run(), fields())
+        dump.rollback()
+        keeper.execute("ALTER TABLE chunks DETACH PARTITION chunks_20260301 FINALIZE")
+        with pytest.raises(StoreError, match="chunks_20260301 is being removed by retention"):
+            store.publish(run(), fields())
+        keeper.execute("DROP TABLE chunks_20260301")
+    assert store.publish(run(mark=7), fields(7)) == store.newest("alps").id
+    assert marks(store.fields(store.newest("alps"))) == {7}
 
 
 def test_without_runs_there_is_none(store):

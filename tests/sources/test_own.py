@@ -164,6 +164,26 @@ def test_geotiff_scales_itself_and_marks_are_of_its_codes(tmp_path):
     assert np.allclose(rate, [[7, np.nan, np.nan], [5, 2, 0]], equal_nan=True)
 
 
+def test_geotiff_that_masks_what_is_not_seen(tmp_path):
+    try:
+        rasterio = _rasterio()
+    except ReaderMissing as error:
+        pytest.skip(str(error))
+
+    path = tmp_path / "rain_20240501_1200.tif"
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            path, "w", driver="GTiff", height=2, width=3, count=1, dtype="uint8", crs="EPSG:3035",
+            transform=rasterio.Affine(1000, 0, 4_000_000, 0, -1000, 3_002_000),
+        ) as file,
+    ):  # fmt: skip
+        file.write(np.array([[0, 0, 2], [3, 4, 5]], np.uint8), 1)
+        file.write_mask(np.array([[True, False, True], [True, True, True]]))
+    rate = read_frame(path, source_of(path, described(tmp_path, TILES)))["rain_rate"]
+    assert np.allclose(rate, [[0, np.nan, 2], [3, 4, 5]], equal_nan=True)
+
+
 def test_geotiff_without_rasterio_names_the_extra(tmp_path, monkeypatch):
     import sys
 
@@ -200,6 +220,11 @@ def test_messages_say_what_to_correct(tmp_path):
         ('variable = "rr"', "", "needs the name of its variable"),
         ('time_marks = "start"', 'time_marks = "middle"', "'start' or 'end'"),
         ('crs = "EPSG:3035"', "colour = 1", "unexpected keyword argument 'colour'"),
+        ('unit = "mm"\nminutes = 5', 'unit = "mm/h"', "'start' needs minutes > 0"),
+        ("%M", "%M%Z", "not %Z"),
+        ('crs = "EPSG:3035"', "zr = [200.0]\nzr_b = 1.6", "unexpected keyword argument 'zr_b'"),
+        ('crs = "EPSG:3035"', "zr = [0, 1.6]", "a > 0 and b > 0"),
+        ('crs = "EPSG:3035"', "zr = 200", "see the tutorial"),
         ("[sources.ours]", "[sources.ours", "give a TOML file of sources"),
     ],
 )

@@ -1,9 +1,11 @@
 """Formats and versions of which no real file is at hand, from small files in the documented layouts (`written.py`)."""
 
 import gzip
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import h5py
 import numpy as np
 import pytest
 from pyproj import Proj
@@ -11,6 +13,7 @@ from pyproj import Proj
 from nowcast.errors import UnreadableFile, WrongTime
 from nowcast.frame import grid_of, valid_time
 from nowcast.sources import SOURCES, ZR, read_frame, source_named, source_of
+from nowcast.sources.cf import utc
 from nowcast.sources.knmi import _calibration
 from nowcast.sources.odim import OdimSource
 from nowcast.sources.radolan import RadolanSource
@@ -26,6 +29,20 @@ def test_odim_rate_in_every_version(tmp_path, version):
     assert np.array_equal(frame["rain_rate"].values, expected.astype(np.float32), equal_nan=True)
     assert valid_time(frame) == NOON
     assert frame.attrs["source"] == "odim"
+
+
+@pytest.mark.parametrize(
+    ("stated", "minute"), [("1205", 5), ("120500", 5), ("120500.00", 5), ("500", None), ("", None)]
+)
+def test_odim_times_without_seconds_are_no_seconds(tmp_path, stated, minute):
+    path = odim(tmp_path / "composite.h5")
+    with h5py.File(path, "r+") as file:
+        file["what"].attrs["time"] = np.bytes_(stated)
+    if minute is None:
+        with pytest.raises(UnreadableFile, match="is not YYYYMMDD, HHmmss"):
+            read_frame(path)
+    else:
+        assert valid_time(read_frame(path)) == NOON + timedelta(minutes=minute)
 
 
 def test_odim_grid_has_its_corner_where_the_file_says(tmp_path):
@@ -65,6 +82,24 @@ def test_odim_quality_is_kept(tmp_path):
     quality = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
     frame = read_frame(odim(tmp_path / "composite.h5", quality=quality))
     assert np.allclose(frame["quality"], quality / 255)
+
+
+@pytest.mark.parametrize(
+    ("first", "gain"), [(np.array([[0, 1, 2, 3]] * 3, np.uint8), 2000.0), (np.ones((2, 2), np.uint8), 1.0), (None, 1.0)]
+)
+def test_odim_quality_is_an_index_of_the_cells_and_no_distance(tmp_path, first, gain):
+    path = odim(tmp_path / "composite.h5", quality=np.full(CODES.shape, 51, np.uint8))
+    with h5py.File(path, "r+") as file:
+        data = file["dataset1/data1"]
+        data.move("quality1", "quality2")
+        group = data.create_group("quality1")
+        group.create_group("what").attrs.update({"gain": gain, "offset": 0.0})
+        if first is not None:
+            group.create_dataset("data", data=first)
+    assert np.allclose(read_frame(path)["quality"], 0.2)
+    with h5py.File(path, "r+") as file:
+        del file["dataset1/data1/quality2"]
+    assert "quality" not in read_frame(path)
 
 
 def test_odim_without_rain_names_what_it_holds(tmp_path):
@@ -146,6 +181,43 @@ def test_radklim(tmp_path, scale):
 def test_radklim_of_a_month_must_be_split(tmp_path):
     with pytest.raises(UnreadableFile, match="holds 2 times"):
         read_frame(radklim(tmp_path / "YW_2017.nc", times=2))
+
+
+def cf(path, time, attributes, bounds=None):
+    rate = np.array([[[1, 2], [3, 4]]], np.float32)
+    variables = {
+        "time": (("time",), [time], attributes),
+        "lon": (("lon",), [5.0, 5.1], {"units": "degrees_east"}),
+        "lat": (("lat",), [50.0, 50.1], {"units": "degrees_north"}),
+        "rr": (("time", "lat", "lon"), rate, {"units": "mm h-1", "standard_name": "rainfall_rate"}),
+    }
+    edges = {"time_bnds": (("time", "edge"), [bounds], {})} if bounds else {}
+    return netcdf(path, variables | edges, {"time": 1, "lat": 2, "lon": 2, "edge": 2})
+
+
+@pytest.mark.parametrize(
+    ("time", "attributes", "bounds"),
+    [
+        (43200.0, {"units": "seconds since 2024-05-01"}, None),
+        (0.0, {"units": "minutes since 2024-05-01 07:00:00 -5:00"}, None),
+        (45411.5, {"units": "days since 1900-01-01"}, None),
+        (45411.5 - 1e-9, {"units": "days since 1900-01-01"}, None),
+        (11.5, {"units": "hours since 2024-05-01", "bounds": "time_bnds"}, (11.5, 12.0)),
+        (11.75, {"units": "hours since 2024-05-01", "bounds": "time_bnds"}, (11.5, 12.0)),
+        (12.0, {"units": "hours since 2024-05-01", "bounds": "elsewhere"}, None),
+    ],
+)
+def test_cf_times_are_the_end_of_what_they_stand_for(tmp_path, time, attributes, bounds):
+    assert valid_time(read_frame(cf(tmp_path / "rain.nc", time, attributes, bounds))) == NOON
+
+
+@pytest.mark.parametrize("text", ["2024-05-01T12:00:00Z", "2024-05-01T14:00:00+02:00", "2024-05-01T12:00:00"])
+def test_a_time_without_a_zone_is_utc_wherever_the_machine_is(text, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert utc(text) == NOON
+    time.tzset()
 
 
 def test_goes(tmp_path):

@@ -1,0 +1,86 @@
+"""What the feed folder does to the files that arrive in it, whatever their names, their times and who else is there."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nowcast.ingest import FrameCache, Intake
+from nowcast.sources.simulated import write_files
+from nowcast.store.database import upgrade
+from nowcast.store.store import Store
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+SOURCE = "simulated"
+
+
+@pytest.fixture
+def store(database_url):
+    upgrade(database_url)
+    store = Store.open(database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def intake(store, tmp_path):
+    return Intake(tmp_path / "feed", store, FrameCache())
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = next(p for p in write_files(tmp_path / "feed", NOON - 5 * MINUTE, NOON) if p.parent.name == SOURCE)
+    long_ago = NOON.timestamp()
+    os.utime(path, (long_ago, long_ago))
+    return path
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_file_from_the_future_is_taken_when_its_time_has_come(intake, file):
+    reads = []
+    read = intake.cache.read
+    intake.cache.read = lambda path, source: reads.append(path) or read(path, source)
+    slow = NOON - 10 * MINUTE
+    assert [intake.ingest({SOURCE}, slow + k * MINUTE) for k in range(3)] == [[], [], []]
+    assert "10 min ahead of now" in intake.refused[file][1]
+    assert len(reads) == 1
+    (record,) = intake.ingest({SOURCE}, NOON)  # the clock has been set
+    assert (record.valid_time, record.path) == (NOON, str(file))
+    assert intake.refused == {}
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_file_that_was_half_written_counts_as_refused_no_more(intake, file):
+    whole = file.read_bytes()
+    file.write_bytes(whole[:1000])
+    long_ago = NOON.timestamp() - 9
+    os.utime(file, (long_ago, long_ago))
+    assert intake.ingest({SOURCE}, NOON) == []
+    assert list(intake.refused) == [file]
+    file.write_bytes(whole)
+    os.utime(file, (long_ago + 5, long_ago + 5))
+    assert len(intake.ingest({SOURCE}, NOON)) == 1
+    assert intake.refused == {}
+
+
+@pytest.mark.parametrize("name", [b"radar\xff.nc", b"radar\n.nc"])
+def test_a_name_that_is_no_text_is_refused_and_stops_nothing(intake, file, name):
+    other = os.fsencode(file.parent) + b"/" + name
+    Path(os.fsdecode(other)).write_bytes(file.read_bytes()[:-1] + b"x")
+    os.utime(other, (NOON.timestamp(), NOON.timestamp()))
+    assert [record.path for record in intake.ingest({SOURCE}, NOON)] == [str(file)]
+    ((_, told),) = intake.refused.values()
+    assert "no printable text; rename it" in told
+    assert told.isprintable()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_file_that_is_taken_away_meanwhile_stops_nothing(intake, file, monkeypatch):
+    gone = file.with_name("gone.nc")
+    listed = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: [gone, *listed(path, pattern)])
+    monkeypatch.setattr(Path, "is_file", lambda path: True)  # as it was a moment ago
+    assert [record.path for record in intake.ingest({SOURCE}, NOON)] == [str(file)]
