@@ -5,6 +5,7 @@ Open by default. Health and readiness are never limited and need no key.
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from anyio import to_thread
@@ -57,7 +58,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        answer = _headed(scope, send)
+        answer = _headed(scope, send, _BY_KEY if self._settings.require_key else _ALWAYS)
         caller: Caller | None = None
         try:
             _require_size(scope)
@@ -131,14 +132,17 @@ def _require_text(scope: Scope) -> None:
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _REFERRER = (b"referrer-policy", b"no-referrer")
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
+_ALWAYS = (_NOSNIFF, _REFERRER)
+_BY_KEY = (*_ALWAYS, (b"vary", b"Authorization, X-API-Key"))
+"""With keys: what a shared cache keeps of one caller's answer, it may not give to who has no key."""
 
 
-def _headed(scope: Scope, send: Send) -> Send:
+def _headed(scope: Scope, send: Send, more: Iterable[tuple[bytes, bytes]]) -> Send:
     secure = scope.get("scheme") == "https"
 
     async def headed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = message["headers"] = [*message.get("headers", ()), _NOSNIFF, _REFERRER]
+            headers = message["headers"] = [*message.get("headers", ()), *more]
             if secure:
                 headers.append(_HSTS)
             if any(n == b"content-type" and v.startswith(b"text/html") for n, v in headers):

@@ -1,7 +1,7 @@
 """What routes ask for, as named `Annotated` types. All are `async`: none waits for a thread."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
@@ -15,7 +15,7 @@ from api.pictures import Gallery
 from api.points import RunText
 from api.watch import Watch
 from api.work import Workshop
-from nowcast.clock import Clock
+from nowcast.clock import Clock, utc
 from nowcast.run import RegionRecord, Run
 from nowcast.store.cache import ByteCache
 from nowcast.store.store import Store
@@ -23,7 +23,13 @@ from nowcast.store.store import Store
 
 @dataclass(frozen=True)
 class Services:
-    """What the application holds, one of each."""
+    """What the application holds, one of each.
+
+    Attributes
+    ----------
+    writing
+        For NetCDF answers: netCDF-C writes one file at a time, and who waits for it keeps no thread from other work.
+    """
 
     store: Store
     clock: Clock
@@ -32,6 +38,7 @@ class Services:
     gallery: Gallery
     coverages: Coverages
     workshop: Workshop
+    writing: Workshop
     texts: ByteCache[int, RunText]
     layers: ByteCache[tuple, tuple]
     tiles: ByteCache[tuple, bytes]
@@ -87,16 +94,7 @@ def _instant(text: object) -> object:
     """Return an aware UTC instant of ISO 8601 text, extended or basic (20260301T2350Z); UTC without a zone."""
     if not isinstance(text, str):
         return text
-    time = datetime.fromisoformat(text.strip())
-    return utc(time)
-
-
-def utc(time: datetime) -> datetime:
-    """Return a time in UTC, which it is already without a zone, or raise `ValueError` outside the years 1 … 9999."""
-    try:
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except OverflowError:
-        raise ValueError(f"time must lie in the years 1 … 9999 in UTC, got {time.isoformat()}") from None
+    return utc(datetime.fromisoformat(text.strip()))
 
 
 Instant = Annotated[datetime, BeforeValidator(_instant)]

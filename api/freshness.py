@@ -9,13 +9,15 @@ from fastapi import Request
 from api.live import state_of
 from api.problems import NotModified
 from nowcast.clock import STEP, Clock
-from nowcast.run import Run
+from nowcast.run import Observation, Run
 
 USUAL_DELAY = timedelta(minutes=1)
 """How long after a base time its run is usually there."""
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 SHORT = "public, max-age=30"
+NEVER = float("inf")
+"""Seconds since 1970 from which a date alone confirms a copy: it never does."""
 
 
 class Freshness:
@@ -47,6 +49,11 @@ class Freshness:
         """Return the headers of something that never changes under its URL if that is `pinned` to a publication."""
         return self.stated(identity, self._clock.to_wall(modified), {"Cache-Control": IMMUTABLE if pinned else SHORT})
 
+    def of_seen(self, seen: Observation, *, pinned: bool) -> dict[str, str]:
+        """Return the headers of what shows an observation; by its tag alone: a revision keeps the valid time."""
+        kept = {"Cache-Control": IMMUTABLE if pinned else SHORT}
+        return self.stated(f"observation {seen.id}", self._clock.to_wall(seen.valid_time), kept, NEVER)
+
     def stated(
         self, identity: str, modified: datetime, more: dict[str, str], since: float | None = None
     ) -> dict[str, str]:
@@ -77,7 +84,7 @@ def phase_of(run: Run, clock: Clock) -> tuple[str, float]:
     now = clock.now()
     state, lead = state_of(run.base_time, now), (now - run.base_time) // STEP
     since = clock.to_wall(max(run.published_at, run.base_time + lead * STEP)).replace(microsecond=0)
-    return f"{state} {lead}", since.timestamp() if state == "ok" else float("inf")
+    return f"{state} {lead}", since.timestamp() if state == "ok" else NEVER
 
 
 def etag_of(request: Request, identity: str) -> str:

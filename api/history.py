@@ -19,14 +19,17 @@ def history(
     """Return what was observed at a cell since a time, and what the run made 30 min before each had said."""
     seen = store.observations.between(region.name, since, since + timedelta(days=2))
     digest = region.grid.digest
-    observed = store.observations.series([o for o in seen if o.grid_digest == digest], *cell)
+    there = [o for o in seen if o.grid_digest == digest]
+    rates = [rate for _, rate in store.observations.series(there, *cell)]
     runs = [r for r in store.runs(region.name, MOST_RUNS) if r.base_time + AHEAD >= since and r.grid_digest == digest]
     said = (_said(store, run, cell) for run in reversed(runs))
     return History(
         region=region.name,
         lat=round(place[0], 4),
         lon=round(place[1], 4),
-        observed=[Seen(valid_time=time, rain_rate=rate) for time, rate in observed],
+        observed=[
+            Seen(valid_time=o.valid_time, rain_rate=rate, source=o.source) for o, rate in zip(there, rates, strict=True)
+        ],
         forecast=[s for s in said if s is not None],
     )
 

@@ -101,6 +101,7 @@ def _services(settings: Settings) -> Services:
         Gallery(store),
         Coverages(store, satellites(settings.sources_file)),
         Workshop(),
+        writing=Workshop(threads=1),
         texts=ByteCache(KNOWN_TEXTS),
         layers=ByteCache(KNOWN_LAYERS),
         tiles=ByteCache(TILE_BYTES),

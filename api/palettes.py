@@ -4,7 +4,7 @@ Their lightness (CIE L*) falls strictly with the value, so that they also read i
 """
 
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -99,7 +99,7 @@ def kind_of(product: str) -> Kind:
     return "probability" if product.startswith("prob_") else "rate"
 
 
-@cache
+@lru_cache(maxsize=256)  # bounded: a product is any word of a URL
 def palette_for(product: str, name: str | None) -> Palette:
     """Return the palette of that name, or the product's default without one.
 

@@ -87,6 +87,10 @@ class Seen(BaseModel):
 
     valid_time: datetime
     rain_rate: float | None = Field(description="mm/h; null = not seen.")
+    source: str = Field(
+        description="Who saw it, one of the region's `sources`; of several radars together the first of them.",
+        examples=["knmi"],
+    )
 
 
 class Said(BaseModel):

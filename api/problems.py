@@ -27,6 +27,9 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "30"
+EDR = "/edr/"
+MOST_TOLD = 200
+"""Most characters of a value that a problem repeats."""
 
 TABLE: tuple[tuple[type[NowcastError], int, str], ...] = (
     (UnknownRegion, 404, "Unknown region"),
@@ -41,7 +44,7 @@ TABLE: tuple[tuple[type[NowcastError], int, str], ...] = (
     (StoreError, 503, "Store unavailable"),
     (NowcastError, 500, "Forecast service failed"),
 )
-"""The first row whose class fits decides status and title."""
+"""The first row whose class fits decides status and title; under `EDR` 400 stands for 422, as that standard has it."""
 
 
 class Problem(BaseModel):
@@ -80,30 +83,32 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-def answer(_request: Request, error: Exception) -> Response:
+def answer(request: Request, error: Exception) -> Response:
     """Return the answer for one of the `EXPECTED` errors."""
     if isinstance(error, NotModified):
         return Response(status_code=304, headers=error.headers)
     if isinstance(error, RequestValidationError):
-        return _invalid(error)
+        error = BadRequest(_told(error))
     if isinstance(error, HTTPException):
         return problem(error.status_code, str(error.detail), str(error.detail), error.headers)
     assert isinstance(error, NowcastError)  # noqa: S101  the last of the expected
-    return respond(error)
+    return respond(error, edr=getattr(request.scope.get("route"), "path", "").startswith(EDR))
 
 
-def respond(error: NowcastError) -> Response:
+def respond(error: NowcastError, *, edr: bool = False) -> Response:
     """Return the problem of an error of the tree."""
     status, title = next((status, title) for kind, status, title in TABLE if isinstance(error, kind))
+    if edr and status == 422:
+        status = 400
     headers = {429: {"Retry-After": "10"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
     return problem(status, title, str(error), headers)
 
 
-def _invalid(error: RequestValidationError) -> Response:
-    told = "; ".join(
-        f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, got {e.get('input')!r}" for e in error.errors()
+def _told(error: RequestValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']}, got {repr(e.get('input'))[:MOST_TOLD]}"
+        for e in error.errors()
     )
-    return problem(422, "Invalid request", told)
 
 
 def _bug(request: Request, error: Exception) -> Response:

@@ -80,6 +80,8 @@ def _frame(text: str) -> tuple[datetime, int]:
     time, _, lead = text.partition("-")
     if not (time.isdecimal() and len(time) <= 11 and (not lead or (lead.isdecimal() and len(lead) <= 4))):
         raise NotKept(f"no frame {text!r}; /public/weather-maps.json lists the frames")
+    if int(lead or 0) % 5:
+        raise NotKept(f"no frame {text!r}: a lead is 0, 5, 10 … minutes; /public/weather-maps.json lists the frames")
     return datetime.fromtimestamp(int(time), UTC), int(lead or 0)
 
 

@@ -205,6 +205,7 @@ class Step(BaseModel):
     valid_time: datetime
     kind: Literal["observed", "forecast"]
     lead_minutes: int | None = Field(description="null for what was observed.")
+    source: str | None = Field(None, description="Who saw what was observed, as in `History`.", examples=["knmi"])
     images: dict[str, str] = Field(
         description="URL of the picture by product; `observed` for what was observed; `satellite`, where there is such"
         " an area: dots over what a satellite saw because no radar did."

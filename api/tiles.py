@@ -58,6 +58,11 @@ class Layers:
         """Names all publications shown."""
         return repr([layer.key for layer in self.layers])
 
+    @cached_property
+    def dated(self) -> bool:
+        """Whether a later publication is `modified` later: a revised observation keeps its valid time."""
+        return all(layer.shown is None or isinstance(layer.shown.source, Run) for layer in self.layers)
+
 
 def base_time_of(services: Services, region: str, text: str | datetime) -> datetime:
     """Return the base time that a URL names: `latest` is that of the newest run, in the mosaic of any region."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from starlette.responses import Response
 
 from api.deps import Instant, Services
-from api.freshness import IMMUTABLE, SHORT, etag_of, has_already, http_date
+from api.freshness import IMMUTABLE, NEVER, SHORT, etag_of, has_already, http_date
 from api.mercator import Box, tile_box
 from api.palettes import Palette, palette_for
 from api.pictures import MEDIA_TYPES, Format
@@ -107,7 +107,7 @@ async def answer_picture(request: Request, layers: Layers, box: Box, look: Look)
     modified = services.clock.to_wall(layers.modified).replace(microsecond=0)
     etag = etag_of(request, layers.identity)
     headers = {"ETag": etag, "Last-Modified": http_date(modified), "Cache-Control": look.kept_for}
-    if has_already(request, etag, modified.timestamp()):
+    if has_already(request, etag, modified.timestamp() if layers.dated else NEVER):
         return Response(status_code=304, headers=headers)
     key = layers.identity, box, look.palette.name, look.form
     picture = services.tiles.get(key)

@@ -12,6 +12,14 @@ def wall() -> datetime:
     return datetime.now(UTC)
 
 
+def utc(time: datetime) -> datetime:
+    """Return a time in UTC, which it is already without a zone, or raise `ValueError` outside the years 1 … 9999."""
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"time must lie in the years 1 … 9999 in UTC, got {time.isoformat()}") from None
+
+
 def floor(time: datetime, step: timedelta = STEP) -> datetime:
     """Return the last multiple of `step` since midnight UTC at or before `time`."""
     midnight = time.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -106,7 +106,7 @@ def check(checker: Checker) -> None:
                 for query, params in (*queries(*place["geometry"]["coordinates"]), (f"locations/{place['id']}", {})):
                     checker.ask(f"{base}/{query}", "coverage", **params)
                     checker.ask(f"{base}/{query}", GEOJSON, **params, f="GeoJSON")
-        checker.ask(f"{path}/position", "problem", 422, coords="POINT(east north)")
+        checker.ask(f"{path}/position", "problem", 400, coords="POINT(east north)")
         checker.ask(f"{path}/position", "problem", 404, coords="POINT(0 -80)")
         checker.ask(f"{path}/locations/nowhere-at-all", "problem", 404)
         checker.ask(f"{path}/instances/20000101T0000Z/position", "problem", 404, coords="POINT(0 0)")

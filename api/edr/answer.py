@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from fastapi import Response
 
-from api.deps import Services, utc
+from api.deps import Services
 from api.edr import geometry, select
 from api.edr.describe import Address, place_of
 from api.edr.families import Family, split
 from api.edr.formats import MEDIA, Answer, empty, render
 from api.freshness import Freshness
 from api.lookup import find_run, require_grid
+from nowcast.clock import utc
 from nowcast.errors import BadRequest
 from nowcast.run import RegionRecord, Run
 
@@ -91,7 +92,8 @@ async def answer(services: Services, freshness: Freshness, what: Asked, query: Q
     headers = freshness.of(what.run)
     if not what.source().leads:
         return Response(status_code=204, headers=headers)
-    body = await services.workshop.do(lambda: _rendered(services, what, query))
+    workshop = services.writing if what.form == "NetCDF" else services.workshop
+    body = await workshop.do(lambda: _rendered(services, what, query))
     if body is None:
         return Response(status_code=204, headers=headers)
     kind = MEDIA[what.form]
@@ -122,6 +124,8 @@ def location(name: str) -> Query:
 def area(coords: str) -> Query:
     """Return the query for a POLYGON or MULTIPOLYGON."""
     rings = tuple(part[:, :2] for part in geometry.parse(coords, "POLYGON", "MULTIPOLYGON").parts)
+    if min(map(len, rings)) < 3:
+        raise BadRequest(f"a ring of a polygon needs three positions or more, got {coords[:80]!r}")
     return _masked(geometry.bounds(rings), lambda lon, lat: geometry.inside(rings, lon, lat))
 
 
@@ -137,7 +141,7 @@ def radius(coords: str, within: str, units: str) -> Query:
     high = float(np.degrees(metres / geometry.EARTH))
     wide = high / max(float(np.cos(np.radians(lat))), 0.01)
     box = lon - wide, lat - high, lon + wide, lat + high
-    return _masked(box, lambda x, y: geometry.distance(x, y, (lon, lat)) <= metres)
+    return _masked(box, lambda x, y: geometry.distance(x, y[:, None], (lon, lat)) <= metres)
 
 
 def _masked(box: geometry.Box, mask: Callable[[Any, Any], Any] | None) -> Query:
@@ -145,7 +149,7 @@ def _masked(box: geometry.Box, mask: Callable[[Any, Any], Any] | None) -> Query:
         most = select.MOST_LARGE if what.form == "NetCDF" else select.MOST_VALUES
         found = select.on_area(services.store.pixels, what.source(), box, most)
         if mask is not None:
-            outside = ~mask(*np.meshgrid(found.lon, found.lat))
+            outside = ~mask(found.lon, found.lat)
             for values in found.values.values():
                 values[:, outside] = np.nan
         return found

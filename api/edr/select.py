@@ -1,16 +1,16 @@
 """From an EDR query to values: which products, leads and cells, costed before any is read."""
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from api.deps import utc
 from api.edr import geometry
 from api.edr.families import Family
 from nowcast.chunks import PERCENT, RATE, to_values
-from nowcast.clock import STEP
+from nowcast.clock import STEP, utc
 from nowcast.errors import BadRequest, NotKept, OutsideGrid, TooMuch
 from nowcast.grid import WGS84, Grid, transformer
 from nowcast.run import Run
@@ -94,6 +94,8 @@ def leads_of(run: Run, text: str | None) -> tuple[int, ...]:
         return tuple(range(run.leads))
     start, slash, end = text.partition("/")
     first, last = _instant(start), _instant(end) if slash else _instant(start)
+    if first and last and last < first:
+        raise BadRequest(f"datetime {text[:80]!r} ends before it starts; give start/end")
     periods = [(run.base_time + k * STEP, run.base_time + (k + 1) * STEP) for k in range(run.leads)]
     return tuple(k for k, (a, b) in enumerate(periods) if (first is None or b >= first) and (last is None or a < last))
 
@@ -139,9 +141,9 @@ def on_area(pixels: RunPixels, source: Source, box: geometry.Box, most: int) -> 
     west, south, east, north = (f(a, b) for f, a, b in zip((max, max, min, min), box, source.grid.bounds, strict=True))
     if west >= east or south >= north:
         raise _outside(source.grid)
-    step_y = _cell_degrees(source.grid)
-    step_x = step_y / np.cos(np.radians((south + north) / 2))
-    width, height = (max(int(np.ceil(span)), 1) for span in ((east - west) / step_x, (north - south) / step_y))
+    step_x, step_y = _cell_degrees(source.grid, (south + north) / 2)
+    spans = (east - west) / step_x, (north - south) / step_y
+    width, height = (max(math.ceil(round(span, 6)), 1) for span in spans)
     source.require(width * height, most)
     lon = west + (np.arange(width) + 0.5) * (east - west) / width
     lat = north - (np.arange(height) + 0.5) * (north - south) / height
@@ -167,9 +169,14 @@ def _cube(pixels: RunPixels, source: Source, product: str, window: Window) -> ND
     return to_values(cube, PERCENT if product.startswith("prob_") else RATE)
 
 
-def _cell_degrees(grid: Grid) -> float:
-    _, south, _, north = grid.bounds
-    return (north - south) / grid.height if grid.height > 1 else 0.01
+def _cell_degrees(grid: Grid, lat: float) -> tuple[float, float]:
+    """Return the size of a cell in degrees, (longitude, latitude).
+
+    It is as wide on the ground as high, or narrower where the region's own are: those of a grid in degrees.
+    """
+    west, south, east, north = grid.bounds
+    step = (north - south) / grid.height if grid.height > 1 else 0.01
+    return min(step / math.cos(math.radians(lat)), (east - west) / grid.width), step
 
 
 def along_path(pixels: RunPixels, source: Source, line: NDArray[np.float64], times: list[datetime]) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from nowcast import __version__
 from nowcast.chunks import SIDE
 from nowcast.frame import DRY_BELOW
 from nowcast.grid import Grid
@@ -26,6 +27,7 @@ def write_cf(pixels: RunPixels, run: Run, grid: Grid, path: Path) -> None:
         "region": run.region,
         "flags": " ".join(run.flags),
         "input_digests": " ".join(run.frames),
+        "history": f"{run.published_at:%Y-%m-%dT%H:%MZ} nowcast {__version__}",  # the same file from every process
     }
     shape = (run.leads, *grid.shape)
     template = forecast_dataset({p: unfilled(shape) for p in run.products}, grid, run.base_time, told)

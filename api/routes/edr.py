@@ -26,6 +26,11 @@ When = Annotated[
     Query(alias="datetime", max_length=80, description="Instant or interval, `..` for open.", examples=["../.."]),
 ]
 Form = Annotated[str | None, Query(max_length=20, description=", ".join(MEDIA), examples=["CoverageJSON"])]
+Crs = Annotated[
+    str | None,
+    Query(alias="crs", max_length=80, pattern="CRS84$", description="CRS84 alone.", examples=["OGC:CRS84"]),
+]
+"""Checked and not used: in another CRS `coords` would be another place."""
 Units = Annotated[str, Query(alias="within-units", max_length=8, description="km, m, mi or nmi.", examples=["km"])]
 
 
@@ -64,6 +69,7 @@ async def _asked(
     names: Names = None,
     when: When = None,
     f: Form = None,
+    _crs: Crs = None,
 ) -> edr.Asked:
     instance = request.path_params.get("instance")
     path = f"{_root(request)}/collections/{collection}" + (f"/instances/{instance}" if instance else "")

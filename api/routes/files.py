@@ -3,11 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from starlette.responses import FileResponse
 
 from api.deps import BaseTime, FreshnessDep, RegionDep, Services, ServicesDep
 from api.files import netcdf, zarr
-from api.files.ranges import ranged
+from api.files.ranges import RangedFile, ranged
 from api.files.tiff import lead_tiff
 from api.freshness import Freshness
 from api.lookup import find_run, lead_index, require_grid, require_product
@@ -24,7 +23,7 @@ WRITERS = {"nc": netcdf.write_cf, "pysteps.nc": netcdf.write_pysteps}
 @router.get("/files/{region}/{base_time}.pysteps.nc", response_class=Response, responses=media(NETCDF))
 async def read_pysteps(
     region: RegionDep, base_time: BaseTime, services: ServicesDep, freshness: FreshnessDep, v: Version = None
-) -> FileResponse:
+) -> RangedFile:
     """The run as pysteps writes its own forecasts: `precip_intensity` over `ens_number, time, y, x`."""
     return await _netcdf(services, freshness, await find_run(services, region.name, base_time), "pysteps.nc", v)
 
@@ -32,20 +31,18 @@ async def read_pysteps(
 @router.get("/files/{region}/{base_time}.nc", response_class=Response, responses=media(NETCDF))
 async def read_netcdf(
     region: RegionDep, base_time: BaseTime, services: ServicesDep, freshness: FreshnessDep, v: Version = None
-) -> FileResponse:
+) -> RangedFile:
     """The whole run as CF NetCDF."""
     return await _netcdf(services, freshness, await find_run(services, region.name, base_time), "nc", v)
 
 
-async def _netcdf(services: Services, freshness: Freshness, run: Run, kind: str, v: int | None) -> FileResponse:
+async def _netcdf(services: Services, freshness: Freshness, run: Run, kind: str, v: int | None) -> RangedFile:
     write, grid = WRITERS[kind], services.watch.region(run.region).grid
     run = require_grid(grid, run)
     headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=v == run.id)
-    path = await services.workshop.do(
-        lambda: services.shelf.path((run.id, kind), lambda path: write(services.store.pixels, run, grid, path))
-    )
+    path = await services.shelf.path((run.id, kind), lambda path: write(services.store.pixels, run, grid, path))
     name = f"{run.region}_{run.base_time:%Y%m%d%H%M}.{kind}"
-    return FileResponse(path, headers=headers, media_type=NETCDF, filename=name)
+    return RangedFile(path, headers=headers, media_type=NETCDF, filename=name)
 
 
 @router.get(

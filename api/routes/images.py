@@ -38,7 +38,7 @@ async def read_observed_image(
     """What was observed: dry is transparent, not seen hatched."""
     seen = await services.workshop.do(lambda: find_observation(services.store, region.name, valid_time))
     require_grid(region.grid, seen)
-    headers = freshness.immutable(f"observation {seen.id}", seen.valid_time, pinned=v == seen.id)
+    headers = freshness.of_seen(seen, pinned=v == seen.id)
     return await _picture(services, Shown(seen, "rain_rate", 0, region.grid), palette, headers)
 
 

@@ -83,7 +83,8 @@ def _parts(services: Services, run: Run, region: RegionRecord) -> tuple[Run, Cov
 
 def _observed(seen: Observation) -> Step:
     url = f"/v1/images/{quote(seen.region)}/observed/{stamp(seen.valid_time)}.png?v={seen.id}"
-    return Step(valid_time=seen.valid_time, kind="observed", lead_minutes=None, images={"observed": url})
+    images = {"observed": url}
+    return Step(valid_time=seen.valid_time, kind="observed", lead_minutes=None, source=seen.source, images=images)
 
 
 def _forecast(run: Run, lead: int, coverage: Coverage) -> Step:

@@ -192,7 +192,7 @@ class TestProblems:
     )
     async def test_a_time_that_utc_has_no_year_for_is_refused(self, client, path, time):
         got = await client.get(path.format(time.replace("+", "%2B")))
-        assert got.status_code == 422, got.text
+        assert got.status_code == (400 if path.startswith("/edr") else 422), got.text
         assert time[:4] in got.json()["detail"]
 
     @pytest.mark.parametrize(

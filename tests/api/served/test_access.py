@@ -33,6 +33,7 @@ def test_several_points_in_their_order(store, client):
     for points, status in (([], 422), ([POINT] * 101, 422), ([{"lat": 0, "lon": 0}], 404), ([{"lat": "x"}], 422)):
         assert client.post("/v1/forecast", json={"points": points}).status_code == status
     assert client.post("/v1/forecast", content=b"{").status_code == 422
+    assert len(client.get(f"/v1/runs?limit={'9' * 5000}").json()["detail"]) < 500
 
 
 def test_a_body_is_at_most_64_kib(client):
@@ -79,6 +80,7 @@ def test_keys_open_their_scopes_until_they_end(store, sqlite_url):
     store.keys.end(ended.id, served.now() - timedelta(seconds=1))
     assert text.split("_", 2)[2] not in repr(store.keys.all())
     with limited(sqlite_url, require_key=True) as address, httpx.Client(base_url=address) as client:
+        assert client.get("/healthz").headers["vary"] == "Authorization, X-API-Key"  # or a cache would open for all
         assert client.get("/healthz").status_code == 200
         assert client.get("/v1/regions").status_code == 401
         assert client.get("/v1/regions").headers["www-authenticate"] == "Bearer"

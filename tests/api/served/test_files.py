@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,8 @@ def test_a_run_as_cf_netcdf(client, base, tmp_path):
         for product, want in served.ensemble(served.rain()).items():
             agree(run[product].values, want)
         assert run.attrs["Conventions"].startswith("CF-")
+        published = base + timedelta(minutes=2)
+        assert run.attrs["history"].startswith(f"{published:%Y-%m-%dT%H:%MZ}")  # one `ETag`: one file, whoever makes it
         assert run["crs"].attrs["crs_wkt"]
         assert run["time"].values[0] == np.datetime64((base + served.STEP).replace(tzinfo=None), "ns")
 
@@ -73,6 +76,9 @@ def test_conditions_and_ranges(client, base):
         assert open_end.content == whole.content[-3:]
         changed = client.get(path(base, rest), headers={"Range": "bytes=0-4", "If-Range": '"another"'})
         assert (changed.status_code, changed.content) == (200, whole.content)
+        for ignored in ("items=0-1", "bytes=0-0,10-20"):  # an unknown unit must be, several ranges may be
+            answer = client.get(path(base, rest), headers={"Range": ignored})
+            assert (answer.status_code, len(answer.content)) == (200, len(whole.content)), ignored
         beyond = client.get(path(base, rest), headers={"Range": f"bytes={10**9}-"})
         assert beyond.status_code == 416
         assert beyond.headers["content-range"] == f"bytes */{len(whole.content)}"

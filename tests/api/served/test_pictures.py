@@ -35,6 +35,7 @@ def test_a_timeline_is_two_hours_seen_and_two_hours_ahead(store, client):
     times = [s["valid_time"] for s in body["steps"]]
     assert times == sorted(times)
     assert [s["lead_minutes"] for s in body["steps"][24:27]] == [None, 5, 10]
+    assert [s["source"] for s in body["steps"][24:26]] == ["simulated", None]
     assert set(body["steps"][-1]["images"]) == {*served.ENSEMBLE, "accumulated"}
     assert body["thresholds"] == {"prob_0.1": 0.1, "prob_1": 1, "prob_5": 5, "prob_10": 10}
     for step in (body["steps"][0], body["steps"][-1]):
@@ -228,6 +229,27 @@ def test_a_revised_observation_is_a_new_picture(store, client):
     second = client.get("/v1/regions/alps/timeline").json()["steps"][0]["images"]["observed"]
     assert second != first
     assert client.get(second).content != before
+
+
+def test_no_date_confirms_an_observation_since_a_revision_has_the_same(store, client):
+    base = base_time()
+    served.publish(store, base)
+    paths = (f"/v1/images/alps/observed/{base:%Y%m%dT%H%MZ}.png", "/v1/tiles/alps/latest/rain_mean/0/7/66/45.png")
+    served.observe(store, base, np.zeros(GRID.shape, np.float32), digest="1")
+    before = [client.get(path) for path in paths]
+    served.observe(store, base, np.full(GRID.shape, 5, np.float32), digest="2")
+    for path, first in zip(paths, before, strict=True):
+        since = {"If-Modified-Since": first.headers["last-modified"]}
+        assert client.get(path, headers=since).status_code == 200
+        now = client.get(path)
+        assert now.headers["etag"] != first.headers["etag"]
+        assert client.get(path, headers={"If-None-Match": now.headers["etag"]}).status_code == 304
+
+
+def test_words_of_urls_are_not_kept_for_ever():
+    for number in range(1000):
+        palette_for(f"any word {number}", None)
+    assert palette_for.cache_info().currsize <= 256
 
 
 def lightness(colour):

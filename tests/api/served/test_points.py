@@ -149,6 +149,7 @@ def test_history_sets_what_was_said_beside_what_was_seen(store, client):
         served.publish(store, base - k * STEP, mean=mean)
     body = client.get("/v1/history", params={"lat": LAT, "lon": LON, "hours": 2}).json()
     assert [o["rain_rate"] for o in body["observed"]] == [7, 6, 5, 4, None, 2, 1, 0]
+    assert {o["source"] for o in body["observed"]} == {"simulated"}
     assert [f["rain_mean"] for f in body["forecast"]] == [7, 6, 5, 4, 3, 2, 1, 0]
     assert {f["lead_minutes"] for f in body["forecast"]} == {30}
     short = client.get("/v1/history", params={"lat": LAT, "lon": LON, "hours": 0.2}).json()

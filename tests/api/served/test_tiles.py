@@ -143,6 +143,7 @@ def test_rainviewers_clients_find_past_and_forecast_frames(store, client):
     for path, status in (
         ("/v2/radar/nothing/256/6/1/1/1/1_1.png", 404),
         ("/v2/radar/0/256/6/1/1/1/1_1.png", 404),
+        (f"{frames[0]['path']}-7/256/6/1/1/1/1_1.png", 404),
         (f"{frame['path']}/300/6/1/1/1/1_1.png", 422),
         (f"{frame['path']}/256/6/64/1/1/1_1.png", 422),
         (f"{frame['path']}/256/6/99.0/1.0/1/1_1.png", 422),

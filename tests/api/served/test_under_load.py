@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from api.main import create_app
 from nowcast.config import Settings
+from nowcast.output import WRITING
 from nowcast.store.database import upgrade
 from nowcast.store.store import Store
 from tests.api.served import made as served
@@ -105,6 +107,32 @@ def test_many_at_once_get_whole_answers(opened):
             assert {answer.status_code for answer in same} == {200}, path
             if "forecast" not in path and "NetCDF" not in path:  # which tell their age, and when they were written
                 assert len({answer.content for answer in same}) == 1, path
+
+
+def test_who_waits_for_netcdf_keeps_no_thread_from_other_work(client, store):
+    """A file takes seconds and netCDF-C writes one at a time: here a test holds its lock while nine ask for one."""
+    base = base_time()
+    for k in range(2):
+        served.publish(store, base - k * served.STEP)
+    paths = [f"/v1/files/alps/{base - k * served.STEP:%Y%m%dT%H%MZ}" for k in range(2)]
+    files = [f"{path}{kind}" for path in paths for kind in (".nc", ".pysteps.nc")]
+    cubes = [f"/edr/collections/alps_rain/cube?bbox=8,47,8.{k},47.1&f=NetCDF" for k in range(1, 6)]
+    address = str(client.base_url)
+    with ThreadPoolExecutor(9) as pool:
+        with WRITING:
+            waiting = [pool.submit(httpx.get, f"{address}{path}", timeout=60) for path in (*files, *cubes)]
+            time.sleep(0.5)
+            for path in (
+                f"{paths[0]}/rain_mean/5.tif",
+                f"{paths[0].replace('files', 'zarr')}/rain_mean/c/0/0/0",
+                f"/edr/collections/alps_rain/position?coords=POINT({ZURICH[1]} {ZURICH[0]})",
+                "/readyz",
+            ):
+                assert client.get(path).status_code == 200, path
+            assert not any(asked.done() for asked in waiting)
+        assert {asked.result().status_code for asked in waiting} == {200}
+    with WRITING:
+        assert client.get(files[0]).status_code == 200  # it lies on the shelf
 
 
 def test_readers_while_old_days_are_removed(opened):
