@@ -19,6 +19,7 @@ from engines.half import Half
 from engines.plan import Plan, write_plan
 from engines.reference import TorchEngine, build_model, spec_of
 from engines.shapes import input_shapes
+from nowcast.disk import make_folder
 from nowcast.errors import EngineError
 from nowcast.models.spec import MULTIPLE, ModelSpec
 
@@ -27,6 +28,7 @@ OPSET = 18
 
 def export(model: str, folder: Path) -> Plan:
     """Export `model` in FP32, make its golden cases with the reference, and write both as a plan into `folder`."""
+    make_folder(folder)  # here, not only after a minute's work
     spec = spec_of(build_model(model))
     golden = pack(make_cases(spec, TorchEngine(spec)))
     versions = {"torch": torch.__version__, "onnx": onnx.__version__, "opset": str(OPSET)}

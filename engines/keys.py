@@ -5,9 +5,9 @@ never from the signature's own claim. To rotate: add the new public key, sign an
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from nowcast.config import Settings
+from nowcast.disk import writing
 from nowcast.errors import ConfigError, PlanRefused
 
 CONTEXT = b"nowcast plan manifest 1\n"
@@ -142,7 +143,7 @@ def read_keyring(settings: Settings) -> Keyring:
     keys: list[Verifier] = [PublicKey(_public(text)) for text in _parts(settings.plan_keys)]
     secret = settings.plan_hmac_key.get_secret_value()
     if secret:
-        keys.append(SharedKey(_bytes(secret)))
+        keys.append(_shared(secret))
     return Keyring(*keys, revoked=frozenset(_parts(settings.plan_revoked)))
 
 
@@ -152,7 +153,7 @@ def read_signer(settings: Settings) -> Signer:
     if text:
         return PrivateKey(_private(text))
     if secret:
-        return SharedKey(_bytes(secret))
+        return _shared(secret)
     raise ConfigError("no signing key: set NOWCAST_PLAN_SIGNING_KEY to a PEM file (`nowcast engine keygen` makes one)")
 
 
@@ -161,11 +162,15 @@ def make_key(path: Path) -> PublicKey:
     key = Ed25519PrivateKey.generate()
     pkcs8 = serialization.PrivateFormat.PKCS8
     pem = key.private_bytes(serialization.Encoding.PEM, pkcs8, serialization.NoEncryption())
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(pem)
     public = PrivateKey(key).public
     spki = serialization.PublicFormat.SubjectPublicKeyInfo
-    path.with_name(path.name + ".pub").write_bytes(public.key.public_bytes(serialization.Encoding.PEM, spki))
+    beside = path.with_name(path.name + ".pub")
+    if there := [place for place in (path, beside) if place.exists()]:
+        raise ConfigError(f"{there[0]} is there already; give another name: no key is written over")
+    with writing(path):
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_bytes(pem)
+        beside.write_bytes(public.key.public_bytes(serialization.Encoding.PEM, spki))
     return public
 
 
@@ -173,19 +178,22 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _bytes(text: str) -> bytes:
+def _bytes(text: str, setting: str) -> bytes:
     """Return the bytes of a file named by `text`, or those that `text` gives in base64."""
-    path = Path(text)
     try:
-        if path.is_file():
-            return path.read_bytes()
-        return base64.b64decode(text, validate=True)
-    except (OSError, binascii.Error) as error:
-        raise ConfigError(f"a plan key is neither a file nor base64 ({error}); correct NOWCAST_PLAN_…KEY") from error
+        return Path(text).read_bytes() if os.path.isfile(text) else base64.b64decode(text, validate=True)  # noqa: PTH113  a key is too long for a path
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or error  # an OSError's whole text has the value, which may be secret
+        raise ConfigError(f"{setting} is neither a file to be read nor base64 ({told}); correct it") from error
+
+
+def _shared(text: str) -> SharedKey:
+    return SharedKey(_bytes(text, "NOWCAST_PLAN_HMAC_KEY"))
 
 
 def _public(text: str) -> Ed25519PublicKey:
-    data = _bytes(text)
+    setting = f"NOWCAST_PLAN_KEYS: {text!r}"
+    data = _bytes(text, setting)
     try:
         key = (
             serialization.load_pem_public_key(data)
@@ -193,14 +201,14 @@ def _public(text: str) -> Ed25519PublicKey:
             else Ed25519PublicKey.from_public_bytes(data)
         )
     except ValueError as error:
-        raise ConfigError(f"NOWCAST_PLAN_KEYS: no Ed25519 public key ({error})") from error
+        raise ConfigError(f"{setting} is no Ed25519 public key ({error}); `nowcast engine keygen` makes one") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise ConfigError("NOWCAST_PLAN_KEYS: a key of another kind than Ed25519; make one by `nowcast engine keygen`")
+        raise ConfigError(f"{setting} is of another kind than Ed25519; make one by `nowcast engine keygen`")
     return key
 
 
 def _private(text: str) -> Ed25519PrivateKey:
-    data = _bytes(text)
+    data = _bytes(text, "NOWCAST_PLAN_SIGNING_KEY")
     try:
         if not data.startswith(b"-"):
             return Ed25519PrivateKey.from_private_bytes(data)

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
 from engines.golden import HEIGHT, WIDTH
+from engines.home import Here, Home
 from engines.latch import Latch
 from engines.order import Order
 from engines.parity import check_opened, require_parity, require_sane
@@ -82,32 +83,6 @@ class Served:
     rung: str
     plan: str
     passed_over: dict[str, str]
-
-
-class Home(Protocol):
-    """Where a rung's engines live."""
-
-    def open(self, order: Order, limits: Limits) -> Engine:
-        """Return the engine of an order."""
-        ...
-
-    def close(self) -> None:
-        """End all of them."""
-        ...
-
-
-class Here:
-    """In this process, without deadlines: for one-shot forecasts."""
-
-    def __init__(self, factory: str) -> None:
-        pass
-
-    def open(self, order: Order, limits: Limits) -> Engine:
-        """Build the engine."""
-        return order.build()
-
-    def close(self) -> None:
-        """Leave it to the end of this process."""
 
 
 @dataclass

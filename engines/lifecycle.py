@@ -23,6 +23,7 @@ from engines.process import EngineProcess, Limits
 from engines.runtimes import BY_NAME, Runtime, rung_of
 from engines.tensorrt import Bucket
 from engines.tensorrt import build as build_tensorrt
+from nowcast.disk import make_folder, writing
 from nowcast.errors import EngineError, PlanRefused
 from nowcast.run import CheckRecord
 
@@ -113,12 +114,20 @@ def _compiled(recipe: Recipe, shipped: Plan) -> tuple[bytes, bytes]:
 
 def _graph(recipe: Recipe, shipped: Plan) -> bytes:
     if recipe.graph:
-        return recipe.graph.read_bytes()
+        return _read(recipe.graph)
     if recipe.precision == "fp32":
         return shipped.graph()
+    BY_NAME["torch"].require(None)
     from engines.export import export_graph
 
     return export_graph(recipe.model, recipe.precision)
+
+
+def _read(graph: Path) -> bytes:
+    try:
+        return graph.read_bytes()
+    except OSError as error:
+        raise EngineError(f"--graph {graph}: {error.strerror}; `python scripts/quantize.py` makes one") from error
 
 
 def _digest(data: bytes) -> str:
@@ -127,8 +136,8 @@ def _digest(data: bytes) -> str:
 
 def _scores(shelf: Shelf, manifest: Manifest, files: dict[str, bytes], now: datetime) -> dict[str, float]:
     """Prove a plan that is not on the shelf yet, and return its least PSNR per golden case."""
-    shelf.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=shelf.folder) as name:
+    make_folder(shelf.folder)
+    with writing(shelf.folder), tempfile.TemporaryDirectory(dir=shelf.folder) as name:
         for file, data in files.items():
             (Path(name) / file).write_bytes(data)
         plan = Plan(Path(name), manifest.spec, manifest.files[PLAN], manifest.files[GOLDEN], {}, PLAN)
@@ -162,6 +171,7 @@ def prove(plan: Plan, runtime: Runtime, now: datetime, precision: str = "") -> l
 
 def hold(plan: Plan, runtime: Runtime, now: datetime, precision: str = "") -> list[CheckRecord]:
     """Return how a plan does on the golden cases in a process that is thrown away, passed or not."""
+    runtime.require(find_gpu())
     process = EngineProcess()
     try:
         limits = Limits(load=runtime.limits.load, wait=runtime.limits.load, call=runtime.limits.call)

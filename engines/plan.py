@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from nowcast.disk import make_folder, writing
 from nowcast.errors import EngineError
 from nowcast.models.spec import ModelSpec
 
@@ -81,16 +82,17 @@ def shipped_plan(model: str) -> Plan:
     folder = SHIPPED / model
     if not (folder / ABOUT).exists():
         there = ", ".join(sorted(p.parent.name for p in SHIPPED.glob(f"*/{ABOUT}")))
-        raise EngineError(f"no plan for model {model!r}; there are: {there}")
+        raise EngineError(f"no plan for model {model!r}; there are: {there}, and those of `nowcast model list`")
     return read_plan(folder)
 
 
 def write_plan(folder: Path, spec: ModelSpec, graph: bytes, golden: bytes, versions: dict[str, str]) -> Plan:
     """Write a plan's three files and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     digests = {"digest": hashlib.sha256(graph).hexdigest(), "golden": hashlib.sha256(golden).hexdigest()}
-    (folder / GRAPH).write_bytes(graph)
-    (folder / GOLDEN).write_bytes(golden)
     about = {"spec": spec.to_json(), **digests, "versions": versions}
-    (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+    with writing(folder):
+        (folder / GRAPH).write_bytes(graph)
+        (folder / GOLDEN).write_bytes(golden)
+        (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n", "utf-8")
     return read_plan(folder)

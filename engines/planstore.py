@@ -28,6 +28,7 @@ from typing import Any
 from engines.keys import Keyring, Signature, Signer
 from engines.manifest import Host, Manifest
 from engines.plan import GOLDEN, Plan
+from nowcast.disk import make_folder, writing
 from nowcast.errors import PlanRefused
 
 PLAN = "plan.bin"
@@ -83,7 +84,7 @@ class Shelf:
 
     def versions(self) -> list[int]:
         """Return all versions, oldest first."""
-        return sorted(int(path.name[1:]) for path in self.folder.glob("v[0-9]*"))
+        return sorted(int(path.name[1:]) for path in self.folder.glob("v*") if path.name[1:].isdecimal())
 
     def place(self, version: int) -> Path:
         """Return the folder of a version."""
@@ -91,8 +92,8 @@ class Shelf:
 
     def add(self, manifest: Manifest, files: dict[str, bytes]) -> None:
         """Add a version, whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.folder) as name:
+        make_folder(self.folder)
+        with writing(self.folder), tempfile.TemporaryDirectory(dir=self.folder) as name:
             made = Path(name) / "made"
             made.mkdir()
             for file, data in {**files, MANIFEST: manifest.to_bytes()}.items():
@@ -199,7 +200,7 @@ class Shelf:
 
     @contextmanager
     def _changing(self) -> Iterator[State]:
-        with (self.folder / ".lock").open("w") as lock:
+        with writing(self.folder), (self.folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield self.state()
 
@@ -239,8 +240,8 @@ def remove(shelf: Shelf, version: int) -> None:
 def _write(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a power cut."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    with part.open("wb") as file:
+    with writing(path), part.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(part, path)
+        os.replace(part, path)

@@ -32,11 +32,6 @@ class TorchEngine:
         self.versions = {"torch": torch.__version__}
         self._model = build_model(spec.name)
 
-    @classmethod
-    def of_plan(cls, plan: Plan, height: int, width: int) -> "TorchEngine":
-        """Return the reference of the plan's model."""
-        return cls(plan.spec)
-
     @torch.inference_mode()
     def __call__(self, inputs: Inputs) -> Outputs:
         """Run one batch; see `engines.protocol.Engine`."""
@@ -46,6 +41,12 @@ class TorchEngine:
     def close(self) -> None:
         """Drop the module."""
         del self._model
+
+
+def torch_engine(plan: Plan, height: int, width: int, batch: int = 1, threads: int = 2) -> TorchEngine:
+    """Return the reference of a plan's model."""
+    torch.set_num_threads(threads)
+    return TorchEngine(plan.spec)
 
 
 class ByLead:

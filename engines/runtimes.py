@@ -9,7 +9,7 @@ from engines.gpu import Gpu, find_gpu
 from engines.ladder import Rung
 from engines.plan import GRAPH, Plan, shipped_plan
 from engines.process import Limits
-from nowcast.errors import EngineError
+from nowcast.errors import EngineError, RuntimeMissing
 
 RTX_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 """What TensorRT-RTX 1.7 runs on; it refuses 9.0 (H100, H200)."""
@@ -68,6 +68,11 @@ class Runtime:
             return f"{gpu.name} has compute capability {gpu.capability}, it runs on {', '.join(self.capabilities)}"
         return ""
 
+    def require(self, gpu: Gpu | None) -> None:
+        """Raise `RuntimeMissing`, with the remedy, when it cannot run here."""
+        if missing := self.missing(gpu):
+            raise RuntimeMissing(f"{self.name}: {missing}")
+
 
 def _importable(module: str) -> bool:
     parent, _, _ = module.rpartition(".")
@@ -103,7 +108,7 @@ RUNTIMES = (
         "install nowcast again", Limits(load=60, wait=60, call=60),
     ),
     Runtime(
-        "torch", "reference", "engines.reference:TorchEngine.of_plan", ("torch",), "torch",
+        "torch", "reference", "engines.reference:torch_engine", ("torch",), "torch",
         "pip install 'nowcast[reference]'", Limits(load=60, wait=60, call=120),
     ),
 )  # fmt: skip

@@ -35,6 +35,8 @@ def backup(url: str, target: Path) -> int:
     live = _file(url, "pg_dump --format=custom")
     if not live.exists():
         raise StoreError(f"database {live} does not exist; nothing to back up")
+    if target.resolve() == live.resolve():
+        raise StoreError(f"backup {target}: that is the database itself; name another file")
     with _part(target) as part, closing(_open(live)) as source, closing(sqlite3.connect(part)) as copy:
         source.backup(copy, pages=-1)
         copy.execute("PRAGMA journal_mode=DELETE")

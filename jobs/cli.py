@@ -19,10 +19,13 @@ from jobs.keys import app as keys
 from jobs.model_cli import model as model_app
 from jobs.replay_cli import app as replay_app
 from nowcast.config import Settings, read_settings
-from nowcast.errors import NowcastError
+from nowcast.disk import make_folder, writing
+from nowcast.errors import ConfigError, NowcastError
 
 if TYPE_CHECKING:
     from nowcast.inspect import Inspection
+    from nowcast.train.data import Sequence
+    from nowcast.train.loop import TrainConfig
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Rain nowcasting: radar in, two hours of rain out.")
 db = typer.Typer(no_args_is_help=True, help="The database.")
@@ -68,7 +71,11 @@ def _set_up_logging(settings: Settings, level: int = logging.WARNING) -> None:
 
 
 @app.command()
-def run(speed: Annotated[float, typer.Option(help="How much faster than the wall the clock runs.")] = 1.0) -> None:
+def run(
+    speed: Annotated[
+        float, typer.Option(min=0.01, max=1000, help="How much faster than the wall the clock runs.")
+    ] = 1.0,
+) -> None:
     """Migrate the database, start one worker and one API process, stop both on Ctrl-C."""
     from jobs.supervise import run as supervise
 
@@ -165,17 +172,44 @@ def train(
     ] = None,
 ) -> None:
     """Train a model, or go on where the output folder has a checkpoint (needs the extra `reference`)."""
-    from nowcast.train.loop import TrainConfig
+    from engines.runtimes import BY_NAME
+
+    BY_NAME["torch"].require(None)
     from nowcast.train.loop import train as run_training
 
-    chosen = TrainConfig.from_json(config)
+    chosen = _read_training(config)
     if data:
         chosen = replace(chosen, data=str(data))
 
     def tell(step: int, losses: dict[str, float]) -> None:
         typer.echo(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in losses.items()))
 
-    typer.echo(f"weights: {run_training(chosen, tell)}")
+    make_folder(Path(chosen.out))
+    typer.echo(f"weights: {run_training(chosen, tell, _sequences(chosen))}")
+
+
+def _read_training(path: Path) -> "TrainConfig":
+    from nowcast.train.loop import TrainConfig
+
+    try:
+        found = TrainConfig.from_json(path)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"--config {path}: {error}; docs/model-card.md has ours") from error
+    if found.start and not Path(found.start).is_file():
+        raise ConfigError(f"--config {path}: start {found.start!r} is no file; name weights, or leave it out")
+    return found
+
+
+def _sequences(config: "TrainConfig") -> "list[Sequence]":
+    from nowcast.train.loop import sequences_of
+
+    try:
+        found = sequences_of(config)
+    except OSError as error:
+        raise ConfigError(f"data {config.data!r}: {error}; name a folder of sequences") from error
+    if not found:
+        raise ConfigError(f"data {config.data!r}: no .npz, .nc or .zarr in it; name a folder of sequences")
+    return found
 
 
 @app.command()
@@ -199,7 +233,8 @@ def inspect(
             else:
                 Console(highlight=False).print(_facts(found))
     if png:
-        png.write_bytes(picture(frame))
+        with writing(png):
+            png.write_bytes(picture(frame))
 
 
 def _facts(found: "Inspection") -> Table:
@@ -231,7 +266,7 @@ def upgrade() -> None:
     from nowcast.store.database import upgrade as migrate
 
     settings = read_settings()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data_dir)
     migrate(settings.url)
     typer.echo("database is up to date")
 

@@ -13,7 +13,7 @@ import xarray as xr
 
 from engines.ladder import Ladder
 from jobs.deadline import Deadline
-from jobs.forecaster import Forecast, Stages, forecast
+from jobs.forecaster import Forecast, Stages, forecast, run_of
 from jobs.leader import Leader
 from jobs.metrics import Metrics
 from jobs.observe import observe, seen_by_radar
@@ -254,25 +254,10 @@ class Cycle:
         before: Run | None,
     ) -> Run:
         made = forecast(frames, region, self.ladder, self.clock.now(), stages, self.feed.satellites)
-        now, base_time = self.clock.now(), made.stack.base_time
+        now = self.clock.now()
         # a run made again, as of a revised frame, stays that of its slot: or that slot would have none
-        run = Run(
-            region=region.name,
-            base_time=base_time,
-            slot=before.slot if before and before.base_time == base_time else floor(now),
-            published_at=now,
-            model=region.model,
-            rung=made.served.rung,
-            plan=made.served.plan,
-            members=made.served.spec.members,
-            leads=made.served.spec.leads,
-            grid_digest=region.grid.digest,
-            products=tuple(made.fields),
-            flags=flags + _flags(made),
-            frames=tuple(str(f.attrs["digest"]) for f in frames),
-            stages={name: round(seconds, 4) for name, seconds in stages.seconds.items()},
-            state=state,
-        )
+        slot = before.slot if before and before.base_time == made.stack.base_time else floor(now)
+        run = replace(run_of(made, region, frames, stages, slot, now), flags=flags + _flags(made), state=state)
         observe(self.store, region, seen)
         with stages("publish"):
             self.store.publish(run, made.fields, self._lease())
@@ -292,9 +277,11 @@ def _flags(made: Forecast) -> tuple[str, ...]:
 
 def _one_per_time(records: Sequence[FrameRecord], newest: datetime) -> list[FrameRecord]:
     """Return the record nearest to each nominal time, oldest first; of several at one time the last to arrive."""
-    wanted = nominal_times(newest)
-    near = {t: r for r in reversed(records) for t in wanted if abs(r.valid_time - t) <= TOLERANCE}
-    return [near[t] for t in wanted if t in near]
+    chosen: list[FrameRecord] = []
+    for time in nominal_times(newest):
+        near = [r for r in records if abs(r.valid_time - time) <= TOLERANCE]
+        chosen += sorted(near, key=lambda r: abs(r.valid_time - time))[:1]  # stable: the last to arrive goes first
+    return chosen
 
 
 def _by_time(record: FrameRecord) -> datetime:

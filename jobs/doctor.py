@@ -69,7 +69,10 @@ def _node() -> Finding:
     command = shutil.which("node")
     if not command:
         return Finding("node", "missing", "not installed; needed to build the map page", "install Node ≥ 20")
-    found = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+    try:
+        found = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=20, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("node", "missing", f"does not run: {error}", "install Node ≥ 20")
     return Finding("node", "ok", found.stdout.strip())
 
 

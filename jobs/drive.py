@@ -19,6 +19,7 @@ from jobs.registry import with_registered
 from jobs.worker import tick
 from nowcast.clock import Clock
 from nowcast.config import Settings
+from nowcast.disk import make_folder
 from nowcast.ingest import FrameCache, Intake, satellites_of
 from nowcast.region import Regions
 from nowcast.run import RegionRecord
@@ -53,7 +54,7 @@ class Drive:
     @classmethod
     def open(cls, settings: Settings, regions: Regions, start: datetime, *, processes: bool = False) -> "Drive":
         """Return a worker's cycle over a migrated database, at a time."""
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.data_dir)
         upgrade(settings.url)
         store, hand = Store.open(settings.url), HandClock(start)
         store.put_regions(RegionRecord(r.name, r.title, r.grid, r.sources, r.model, r.places) for r in regions)

@@ -13,6 +13,7 @@ from nowcast.run import CheckRecord
 
 if TYPE_CHECKING:
     from engines.planstore import Shelf
+    from nowcast.store.store import Store
 
 engine = typer.Typer(no_args_is_help=True, help="Engines and their plans.")
 
@@ -42,8 +43,11 @@ def export(
     folder: Annotated[Path | None, typer.Option(help="Where to; else the plans that ship.")] = None,
 ) -> None:
     """Export the PyTorch reference as a plan (needs the extra `reference`)."""
-    from engines.export import export as export_plan
     from engines.plan import SHIPPED
+    from engines.runtimes import BY_NAME
+
+    BY_NAME["torch"].require(None)
+    from engines.export import export as export_plan
 
     plan = export_plan(model, folder or SHIPPED / model)
     typer.echo(f"{plan.folder}: {plan.digest}")
@@ -135,9 +139,10 @@ def promote(version: Version, model: OfModel = "advection", runtime: OnRuntime =
     """Let a signed version serve, once it has been proven here; the worker takes it up at its next cycle."""
     from engines.lifecycle import promote as promote_plan
     from nowcast.clock import wall
+    from nowcast.store.store import Store
 
-    shelf = _shelf(model, runtime)
-    _record(shelf.model, shelf.runtime, version, promote_plan(shelf, version, wall()))
+    shelf, store = _shelf(model, runtime), Store.open(read_settings().url)  # before it serves: a store may be away
+    _record(store, shelf, version, promote_plan(shelf, version, wall()))
     typer.echo(f"version {version} serves from the next cycle")
 
 
@@ -170,19 +175,19 @@ def check(
 def _shelf(model: str, runtime: str) -> "Shelf":
     from engines.keys import read_keyring
     from engines.planstore import Shelf
+    from engines.runtimes import runtime_named
 
     settings = read_settings()
-    return Shelf(settings.plans_dir, model, runtime, read_keyring(settings))
+    return Shelf(settings.plans_dir, model, runtime_named(runtime).name, read_keyring(settings))
 
 
-def _record(model: str, runtime: str, version: int, records: list[CheckRecord]) -> None:
+def _record(store: "Store", shelf: "Shelf", version: int, records: list[CheckRecord]) -> None:
     """Write the results of the gate into the database."""
     from nowcast.run import PlanRecord
-    from nowcast.store.store import Store
 
-    store, manifest = Store.open(read_settings().url), _shelf(model, runtime).manifest(version)
+    manifest = shelf.manifest(version)
     versions = {**manifest.built_with, manifest.host.runtime: manifest.host.version}
-    store.add_plan(PlanRecord(manifest.files["plan.bin"], model, runtime, manifest.precision, versions))
+    store.add_plan(PlanRecord(manifest.files["plan.bin"], shelf.model, shelf.runtime, manifest.precision, versions))
     store.add_checks(records)
 
 

@@ -21,7 +21,7 @@ from nowcast.noise import Noise
 from nowcast.products import to_fields
 from nowcast.region import Region
 from nowcast.resample import to_nominal
-from nowcast.run import Fields
+from nowcast.run import Fields, Run
 from nowcast.stack import TOLERANCE, RegionStack, build_stack, nominal_times
 
 
@@ -83,6 +83,32 @@ def forecast(
     return Forecast(stack, fields, served)
 
 
+def run_of(
+    made: Forecast,
+    region: Region,
+    frames: Sequence[xr.Dataset],
+    stages: Stages,
+    slot: datetime,
+    published_at: datetime,
+) -> Run:
+    """Return a forecast as the run to publish; `frames` are those that it was made from."""
+    return Run(
+        region=region.name,
+        base_time=made.stack.base_time,
+        slot=slot,
+        published_at=published_at,
+        model=region.model,
+        rung=made.served.rung,
+        plan=made.served.plan,
+        members=made.served.spec.members,
+        leads=made.served.spec.leads,
+        grid_digest=region.grid.digest,
+        products=tuple(made.fields),
+        frames=tuple(str(f.attrs["digest"]) for f in frames),
+        stages={name: round(seconds, 4) for name, seconds in stages.seconds.items()},
+    )
+
+
 def brought_together(frames: Sequence[xr.Dataset], region: Region, satellites: frozenset[str]) -> Sequence[xr.Dataset]:
     """Return one frame per time, five minutes apart: what fusion makes of several sources, else the frames themselves.
 
@@ -99,7 +125,8 @@ def brought_together(frames: Sequence[xr.Dataset], region: Region, satellites: f
     if not radars:
         return frames
     grid, times = region.grid.widened(region.margin), nominal_times(max(valid_time(f) for f in radars))
-    return [_numbered(frame, region) for frame in fused_frames(radars, fillers, grid, times, region.fusion)]
+    fused = fused_frames(radars, fillers, grid, times, region.fusion, region.sources)
+    return [_numbered(frame, region) for frame in fused]
 
 
 def _five_minutes_apart(frames: Sequence[xr.Dataset]) -> bool:

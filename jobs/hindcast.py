@@ -6,18 +6,18 @@ goes on where it was.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from engines.ladder import Ladder
-from jobs.forecaster import Stages, forecast
+from jobs.forecaster import Stages, forecast, run_of
 from jobs.observe import observe
 from jobs.verify import Verifier
 from nowcast.archive import Archive
 from nowcast.clock import STEP
-from nowcast.errors import NowcastError
+from nowcast.errors import TooFewFrames
 from nowcast.region import Region
-from nowcast.run import RegionRecord, Run
+from nowcast.run import RegionRecord
 from nowcast.stack import nominal_times
 from nowcast.store.store import Store
 
@@ -43,7 +43,13 @@ class Hindcast:
     ladder: Ladder
 
     def run(self, since: datetime, until: datetime) -> Iterator[Progress]:
-        """Forecast from every archived time, `since` ≤ time < `until`, that has no run yet; yield after each."""
+        """Forecast from every archived time, `since` ≤ time < `until`, that has no run yet; yield after each.
+
+        Raises
+        ------
+        NowcastError
+            When a forecast fails for another reason than too few frames: it would at every time.
+        """
         region = self.region
         self.store.put_regions([RegionRecord(region.name, region.title, region.grid, region.sources, region.model)])
         verifier = Verifier(self.store)
@@ -54,7 +60,7 @@ class Hindcast:
                 try:
                     self._one(base)
                     made += 1
-                except NowcastError:  # too few frames before it, as live
+                except TooFewFrames:  # before it, as live
                     refused += 1
                 verifier.run(region, base + timedelta(seconds=1))
             yield Progress(base, number, len(times), refused, made / max(time.monotonic() - began, 1e-9))
@@ -64,21 +70,6 @@ class Hindcast:
         with stages("read"):
             frames = [f for t in nominal_times(base) if (f := self.archive.frame(region, t)) is not None]
         made = forecast(frames, region, self.ladder, base, stages)
-        run = Run(
-            region=region.name,
-            base_time=base,
-            slot=base,
-            published_at=base + STEP / 5,
-            model=region.model,
-            rung=made.served.rung,
-            plan=made.served.plan,
-            members=made.served.spec.members,
-            leads=made.served.spec.leads,
-            grid_digest=region.grid.digest,
-            products=tuple(made.fields),
-            flags=("hindcast",),
-            frames=tuple(str(f.attrs["digest"]) for f in frames),
-            stages={name: round(seconds, 4) for name, seconds in stages.seconds.items()},
-        )
+        run = run_of(made, region, frames, stages, base, base + STEP / 5)
         observe(self.store, region, frames)
-        self.store.publish(run, made.fields)
+        self.store.publish(replace(run, base_time=base, flags=("hindcast",)), made.fields)

@@ -91,7 +91,7 @@ class Keeper:
 def _remove(folder: Path, before: datetime) -> None:
     """Remove the old files of a folder, which others may remove too; what cannot be is told, once for all of them."""
     failed: list[OSError] = []
-    for path in folder.iterdir():
+    for path in folder.glob("*"):  # of a folder that may not be read, or is gone meanwhile, nothing
         try:
             if path.is_file() and path.stat().st_mtime < before.timestamp():
                 path.unlink()

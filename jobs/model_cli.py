@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nowcast.config import read_settings
+from nowcast.errors import LifeError
 
 if TYPE_CHECKING:
     from jobs.judge import Judge
@@ -55,7 +56,10 @@ def show() -> None:
 def history(name: Annotated[str | None, typer.Argument(help="One model; else all.")] = None) -> None:
     """Show every step: who, when, why, and the numbers that it rests on."""
     table = Table("when", "model", "state", "regions", "by", "why", "numbers")
-    for s in _judge().store.models.history(name):
+    steps = _judge().store.models.history(name)
+    if name and not steps:
+        raise LifeError(f"model {name!r} is not known; `nowcast model list` shows those that are")
+    for s in steps:
         numbers = ", ".join(f"{k}={v}" for k, v in s.numbers.items())
         table.add_row(f"{s.at:%Y-%m-%d %H:%M}", s.model, s.state, ", ".join(s.regions) or "all", s.who, s.why, numbers)
     Console().print(table)
@@ -72,8 +76,11 @@ def register(
     from engines.plan import read_plan
     from jobs.registry import register as enter
 
-    settings = read_settings()
-    enter(_judge().store, settings.models_dir, read_plan(folder), name, family, getpass.getuser(), why, _now())
+    settings, judge = read_settings(), _judge()
+    families = sorted({region.model for region in judge.regions})
+    if family not in families:
+        raise LifeError(f"--family {family!r}: no region has that model; there are: {', '.join(families)}")
+    enter(judge.store, settings.models_dir, read_plan(folder), name, family, getpass.getuser(), why, _now())
     typer.echo(f"{name}: candidate for the regions of {family}")
 
 
@@ -98,7 +105,6 @@ def promote(
     why: Why = "by hand",
 ) -> None:
     """Take a model a step further; `promoted` only with the evidence for it."""
-    from nowcast.errors import LifeError
     from nowcast.life import State
 
     if to not in (State.SHADOW, State.CANARY, State.PROMOTED):
@@ -139,7 +145,6 @@ def nightly() -> None:
 
 
 def _end(name: str, state: str, why: str) -> None:
-    from nowcast.errors import LifeError
     from nowcast.life import State, Transition
 
     store = _judge().store

@@ -109,7 +109,10 @@ class Night:
                 yield self._proven(last.model, State.PROMOTED, made_for, now)
 
     def _proven(self, model: str, to: State, regions: tuple[str, ...], now: datetime) -> Done:
-        found = self.judge.evidence(model, now)
+        try:
+            found = self.judge.evidence(model, now)
+        except LifeError as error:  # its regions have no common incumbent: the night goes on
+            return Done(f"{model} → {to}", "refused", str(error))
         objections = found.objections(self.judge.least_cycles)
         if objections:
             return Done(f"{model} → {to}", "refused", "; ".join(objections))

@@ -10,6 +10,7 @@ import xarray as xr
 from engines.ladder import Ladder
 from jobs.forecaster import Stages, forecast
 from nowcast.clock import Clock
+from nowcast.disk import writing
 from nowcast.errors import ConfigError, TooFewFrames, WrongGrid
 from nowcast.frame import grid_of, valid_time
 from nowcast.ingest import require_past, satellites_of
@@ -63,7 +64,8 @@ def forecast_files(
         "input_frames_missing": str(made.stack.missing),
     }
     dataset = forecast_dataset(with_members(fields, members), where.grid, made.stack.base_time, attributes)
-    write_netcdf(dataset, output)
+    with writing(output):
+        write_netcdf(dataset, output)
     return dataset
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from uuid import uuid4
 
 from engines.keys import read_keyring
 from engines.ladder import Rung
@@ -20,7 +20,8 @@ from engines.lifecycle import PromotedPlans
 from engines.plan import ABOUT, SHIPPED, Plan, read_plan, write_plan
 from engines.runtimes import BY_NAME, Promoted, extrapolation, make_rungs, no_plans, rung_of
 from nowcast.config import Settings
-from nowcast.errors import LifeError
+from nowcast.disk import make_folder, writing
+from nowcast.errors import LifeError, NowcastError
 from nowcast.life import State, Transition
 from nowcast.store.store import Store
 
@@ -68,21 +69,30 @@ def register(
     Raises
     ------
     LifeError
-        When the name is taken or not usable.
+        When the name is taken or not usable; of any error nothing is left.
     """
     place = folder / name
     if not NAME.fullmatch(name):
         raise LifeError(f"model name {name!r}: lower-case letters, digits, '.' and '-', at most 63")
     if (SHIPPED / name / ABOUT).exists() or place.exists() or store.models.lives().now(name):
         raise LifeError(f"model name {name!r} is taken; give it another, as {name}-2")
-    part = folder / f".{name}.{uuid4().hex[:8]}"
-    write_plan(part, replace(plan.spec, name=name), plan.graph(), plan.golden(), plan.versions)
-    try:
-        part.rename(place)
-    except OSError as error:
-        shutil.rmtree(part)
-        raise LifeError(f"{place}: {error.strerror}; give another name") from error
+    _put(folder, plan, name)
     about = {"digest": plan.digest, **plan.versions, **numbers}
     step = Transition(name, family, State.CANDIDATE, regions, who, now, why, about)
-    store.models.step(step)
+    try:
+        store.models.step(step)
+    except NowcastError:  # or its name would be taken by a model that nobody knows of
+        shutil.rmtree(place)
+        raise
     return step
+
+
+def _put(folder: Path, plan: Plan, name: str) -> None:
+    """Write a plan under a name of its own, whole or not at all."""
+    make_folder(folder)
+    with writing(folder), TemporaryDirectory(prefix=".", dir=folder) as part:
+        made = write_plan(Path(part) / name, replace(plan.spec, name=name), plan.graph(), plan.golden(), plan.versions)
+        try:
+            made.folder.rename(folder / name)
+        except OSError as error:
+            raise LifeError(f"{folder / name}: {error.strerror}; give another name") from error

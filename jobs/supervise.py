@@ -15,6 +15,7 @@ import structlog
 
 from nowcast.clock import wall
 from nowcast.config import Settings
+from nowcast.disk import make_folder
 from nowcast.errors import PortInUse
 from nowcast.store.database import upgrade
 
@@ -40,7 +41,7 @@ def require_port(host: str, port: int) -> None:
 def run(settings: Settings, speed: float) -> int:
     """Migrate the store, run worker and API until a signal, and return the exit status."""
     require_port(settings.host, settings.port)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data_dir)
     upgrade(settings.url)
     environment = {**os.environ, "NOWCAST_CLOCK_SPEED": str(speed), "NOWCAST_CLOCK_EPOCH": wall().isoformat()}
     pair = Supervisor(environment)

@@ -30,6 +30,7 @@ from jobs.steady import SteadyClock
 from jobs.supervise import require_port
 from nowcast.clock import Clock
 from nowcast.config import Settings
+from nowcast.disk import make_folder
 from nowcast.errors import LeaseLost, NoRoom, NowcastError
 from nowcast.feeds.config import read_feeds
 from nowcast.feeds.runner import FeedRunner, open_feed
@@ -116,7 +117,7 @@ def simulates(regions: Regions) -> bool:
 
 def work(settings: Settings) -> int:
     """Run the scheduler until SIGTERM or SIGINT; return the exit status, 1 when a bug stopped it."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data_dir)
     cycle = open_cycle(settings)
     stand_by(cycle)
     leader = cycle.leader = Leader(cycle.store, cycle.clock, lasts=timedelta(seconds=settings.lease_seconds))

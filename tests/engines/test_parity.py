@@ -10,11 +10,13 @@ import pytest
 
 from engines.export import require_fp32_grids
 from engines.golden import HEIGHT, WIDTH, make_cases, pack, unpack
+from engines.lifecycle import hold
 from engines.openvino import OpenVinoEngine
 from engines.parity import check_engine, require_parity
 from engines.plan import read_plan, shipped_plan
 from engines.reference import TorchEngine
-from nowcast.errors import EngineError, ParityFailed
+from engines.runtimes import BY_NAME
+from nowcast.errors import EngineError, ParityFailed, RuntimeMissing
 from nowcast.models.spec import Inputs
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -29,6 +31,11 @@ def test_openvino_does_what_the_reference_does():
     assert {(r.plan, r.runtime, r.precision) for r in records} == {(PLAN.digest, "openvino", "fp32")}
     assert {r.csi_difference for r in records if r.product == "rain_mean" and r.case != "dry"} == {0.0}
     assert {r.csi_difference for r in records if r.product == "coverage"} == {None}
+
+
+def test_a_runtime_that_is_not_there_says_how_to_get_it():
+    with pytest.raises(RuntimeMissing, match=r"torch: not installed: pip install 'nowcast\[reference\]'"):
+        hold(PLAN, replace(BY_NAME["torch"], modules=("no_such_module",)), NOW)
 
 
 def test_the_plan_that_ships_is_the_model_at_another_batch_and_size():

@@ -1,5 +1,6 @@
 """What is not signed, current, unexpired, for this host and proven is refused, and the incumbent goes on serving."""
 
+import base64
 import json
 import shutil
 from dataclasses import replace
@@ -293,6 +294,11 @@ def test_keys_come_from_files_and_from_the_environment(tmp_path):
             read_keyring(Settings(**wrong))
     with pytest.raises(ConfigError, match="no signing key"):
         read_signer(Settings())
+    secret = 300 * "k"  # longer than any path may be
+    read_signer(Settings(plan_hmac_key=base64.b64encode(secret.encode()).decode()))
+    with pytest.raises(ConfigError, match="NOWCAST_PLAN_HMAC_KEY is neither") as told:
+        read_signer(Settings(plan_hmac_key=f"{secret}!"))
+    assert secret not in str(told.value)
     assert "key" not in repr(Settings(plan_hmac_key="c2VjcmV0")).split("plan_hmac_key=")[1].split()[0]
 
 
@@ -302,6 +308,7 @@ def test_build_proves_what_it_built(tmp_path):
     assert not missing
     assert min(manifest.scores.values()) > 60
     assert Manifest.from_bytes(manifest.to_bytes()) == manifest
+    (shelf.folder / "v0001.old").mkdir()
     assert shelf.versions() == [1]
 
 

@@ -11,9 +11,9 @@ from engines.runtimes import make_rungs
 from jobs.drive import Drive
 from jobs.hindcast import Hindcast
 from jobs.replay import recorded, replay
-from nowcast.archive import Archive
+from nowcast.archive import Archive, wide
 from nowcast.config import Settings
-from nowcast.errors import ConfigError
+from nowcast.errors import ConfigError, EngineError
 from nowcast.frame import make_frame
 from nowcast.region import Region, Regions
 from nowcast.store.database import upgrade
@@ -172,6 +172,15 @@ def test_a_day_archived_before_offsets_were_kept_goes_on(tmp_path):
     assert archive.times(REGION, BASE, BASE + minutes(9)) == [BASE, BASE + minutes(5)]
 
 
+def test_an_archive_that_was_kept_by_the_words_of_a_grid_goes_on(tmp_path):
+    archive = Archive(tmp_path)
+    archive.put(REGION, make_frame(rain_at(BASE), GRID, BASE, "cf", "1" * 64))
+    (day,) = tmp_path.glob("*/*.zarr")
+    day.parent.rename(tmp_path / f"{REGION.name}-{wide(REGION).digest_of_words[:8]}")
+    assert archive.times(REGION, BASE, BASE + minutes(5)) == [BASE]
+    assert list(tmp_path.glob("*/*.zarr")) == [day]
+
+
 def test_a_hindcast_gives_what_live_gave_and_goes_on_where_it_was(played, tmp_path):
     url = f"sqlite:///{tmp_path / 'hindcast.db'}"
     upgrade(url)
@@ -192,6 +201,9 @@ def test_a_hindcast_gives_what_live_gave_and_goes_on_where_it_was(played, tmp_pa
         assert (np.isnan(was) == np.isnan(now)).mean() > 0.99
         assert np.nanmean(np.abs(was - now)) < 0.05  # the archive rounds to 0.01 mm/h
     assert {s.made_by for s in store.scores("alps", 10_000)} >= {"advection", "persistence"}
+    none = replace(hindcast, region=replace(REGION, model="edgy"))
+    with pytest.raises(EngineError, match="no plan for model 'edgy'"):
+        list(none.run(BASE, BASE + minutes(60)))
     ladder.close()
     store.close()
 

@@ -96,6 +96,15 @@ def test_a_pass_that_slept_while_another_worker_published_publishes_nothing_olde
     assert settle(cycle).unchanged == ["alps"]
 
 
+def test_of_two_frames_within_a_minute_of_a_time_the_nearer_is_used(cycle, feed):
+    for age in (10, 5, 4, 0):
+        write(feed, BASE - minutes(age))
+    settle(cycle)
+    times = {frame.digest: frame.valid_time for frame in cycle.store.frames("cf")}
+    used = [times[digest] for digest in cycle.store.newest("alps").frames]
+    assert used == [BASE - minutes(age) for age in (10, 5, 0)]
+
+
 def test_a_gap_is_flagged_and_filled_when_the_frame_comes_late(cycle, feed):
     for age in (15, 5, 0):
         write(feed, BASE - minutes(age))

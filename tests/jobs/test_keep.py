@@ -232,6 +232,23 @@ def test_feed_files_that_others_own_or_remove_stop_nothing(store, old_file, monk
     assert old_file.exists()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_feed_folder_that_may_not_be_read_stops_nothing(store, old_file, monkeypatch):
+    feed, folder, look = Intake(old_file.parents[1], store, FrameCache()), old_file.parent, {}
+    for name in ("listdir", "scandir"):
+        look[name] = getattr(os, name)
+
+        def refused(path, name=name):
+            if Path(path) == folder:
+                raise PermissionError("not yours")
+            return look[name](path)
+
+        monkeypatch.setattr(os, name, refused)
+    Keeper(store, Keeps(DAY, DAY, DAY, timedelta()), old_file.parents[2]).prune(feed, T0)
+    monkeypatch.undo()
+    assert old_file.exists()
+
+
 def test_scores_are_kept_longer(store):
     old = ScoreRecord("alps", T0, "rain_mean", 5, "mae", None, 1.0, 9, "m")
     store.verification.put([old])

@@ -17,6 +17,8 @@ from nowcast.decide import Comparison
 from nowcast.life import State, Transition
 from nowcast.models import registry
 from nowcast.region import Region, Regions
+from nowcast.store.database import upgrade
+from nowcast.store.store import Store
 from tests.jobs.feeds import BASE, GRID, minutes, write
 
 for module in ("zarr", "torch", "onnxscript"):
@@ -66,8 +68,6 @@ def night(settings, store, family="edge"):
 
 @pytest.fixture
 def store(archived):
-    from nowcast.store.store import Store
-
     made = Store.open(archived.url)
     yield made
     made.close()
@@ -83,6 +83,24 @@ def test_what_there_is_nothing_to_train_with_is_told(archived, store):
     (done,) = night(archived, store).run(NIGHT - DAY)
     assert done.state == "absent"
     assert "1 whole days archived, more than 1 are needed" in done.told
+
+
+def test_a_shadow_that_cannot_be_judged_does_not_end_the_night(tmp_path):
+    settings = Settings(data_dir=tmp_path)
+    upgrade(settings.url)
+    store, known = Store.open(settings.url), dict(regions("edge").by_name)
+    known["lowlands"] = replace(known["alps"], name="lowlands")
+    ways = {
+        "mine": ((State.SHADOW, ()),),
+        "other": ((State.SHADOW, ()), (State.CANARY, ("alps",)), (State.PROMOTED, ("alps",))),
+    }
+    for model, steps in ways.items():
+        for state, where in ((State.CANDIDATE, ()), *steps):
+            store.models.step(Transition(model, "edge", state, where, "me", BASE, "test"))
+    (done,) = Night(store, Judge(store, Regions(known)), "edge", settings, ("alps",)).advance(NIGHT)
+    assert (done.step, done.state) == ("mine → canary", "refused")
+    assert "have no common incumbent" in done.told
+    store.close()
 
 
 def test_a_graph_that_is_not_of_the_trained_weights_is_refused_by_the_gate(archived, store, monkeypatch):
