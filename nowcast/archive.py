@@ -14,6 +14,7 @@ counts as absent. Needs the extra `archive` (zarr).
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,7 +135,11 @@ class Archive:
         return gone
 
     def _path(self, region: Region, grid: Grid, time: datetime) -> Path:
-        return self.folder / f"{region.name}-{grid.digest[:8]}" / f"{time.astimezone(UTC):%Y%m%d}{SUFFIX}"
+        folder, former = (self.folder / f"{region.name}-{d[:8]}" for d in (grid.digest, grid.digest_of_words))
+        if former.is_dir() and not folder.exists():  # of before 2026-12
+            with suppress(OSError):  # another process did, or it may not be: then what comes is kept anew
+                former.rename(folder)
+        return folder / f"{time.astimezone(UTC):%Y%m%d}{SUFFIX}"
 
     def _group(self, region: Region, grid: Grid, time: datetime) -> Any:  # noqa: ANN401  zarr has no stubs here
         path = self._path(region, grid, time)

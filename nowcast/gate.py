@@ -155,7 +155,7 @@ def check_future(frame: xr.Dataset, now: datetime, thresholds: Thresholds) -> Ve
 def check_grid(frame: xr.Dataset, history: SourceHistory) -> Verdict | None:
     """Refuse another CRS, affine or shape than the source's first frame had."""
     grid = grid_of(frame)
-    if not history.grid or grid.digest == history.grid:
+    if history.grid_digest in {"", grid.digest}:
         return None
     told = f"grid {grid.height} × {grid.width} from ({grid.x0:.1f}, {grid.y0:.1f}) is not the one it had before"
     return Verdict("wrong grid", Action.REFUSE, "wrong-grid", f"{told}; if for good, clear the source's history")

@@ -16,6 +16,8 @@ from pyproj import CRS, Geod, Transformer
 from nowcast.errors import OutsideGrid
 
 WGS84 = "EPSG:4326"
+TENS, BETWEEN = 637_100, 0.37
+"""Tens of metres in the earth's radius; what keeps whole degrees and the equator from the edge between two of them."""
 
 
 @lru_cache(maxsize=256)
@@ -74,10 +76,33 @@ class Grid:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over CRS, affine and shape: equal digests mean equal grids."""
-        affine = ",".join(f"{v:.6f}" for v in (self.x0, self.y0, self.dx, self.dy))
-        text = f"{self.pyproj_crs.to_wkt()}|{affine}|{self.height}x{self.width}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        """SHA-256 over affine, shape, ellipsoid and where nine of the cells lie on it: equal digests mean equal grids.
+
+        It does not hang on how the CRS is put in words: a code, WKT, or what the next release of PROJ makes of either.
+        """
+        own = self.pyproj_crs.geodetic_crs
+        if own is None or own.ellipsoid is None:  # a local CRS: nothing but its words
+            return self.digest_of_words
+        rows, columns = ([0, n // 2, n - 1] for n in self.shape)
+        places = transformer(self.crs, own.to_wkt()).transform(*np.meshgrid(self.x[columns], self.y[rows]))
+        lon, lat = np.radians(np.nan_to_num(places, posinf=0.0))  # inf is off the earth, as corners of a disk are
+        ways = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+        tens = np.floor(ways * TENS + BETWEEN).astype(np.int64).ravel().tolist()
+        operation = self.pyproj_crs.coordinate_operation
+        shift = operation.towgs84 if operation else []
+        zero = own.prime_meridian.longitude if own.prime_meridian else 0.0
+        body = f"{own.ellipsoid.semi_major_metre:.1f},{own.ellipsoid.inverse_flattening:.5f},{zero:.5f},{shift}"
+        return hashlib.sha256(f"{body}|{tens}|{self._affine}".encode()).hexdigest()
+
+    @cached_property
+    def digest_of_words(self) -> str:
+        """What `digest` was until 2026-12: over PROJ's WKT, affine and shape. What was kept by it is taken over."""
+        return hashlib.sha256(f"{self.pyproj_crs.to_wkt()}|{self._affine}".encode()).hexdigest()
+
+    @property
+    def _affine(self) -> str:
+        numbers = ",".join(f"{v:.6f}" for v in (self.x0, self.y0, self.dx, self.dy))
+        return f"{numbers}|{self.height}x{self.width}"
 
     @cached_property
     def bounds(self) -> tuple[float, float, float, float]:

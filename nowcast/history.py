@@ -45,8 +45,8 @@ class SourceHistory:
 
     Attributes
     ----------
-    grid
-        Digest of the grid of its first accepted frame; another is refused until it is cleared.
+    grid_digest
+        Of the grid of its first accepted frame; another is refused until it is cleared.
     pixels, repeats, newest
         Digest of the newest frame's pixels, how many frames in turn have shown them, its valid time (ISO).
     coverages
@@ -55,7 +55,7 @@ class SourceHistory:
         Wet quantiles by day, oldest first, at most `DAYS`.
     """
 
-    grid: str = ""
+    grid_digest: str = ""
     pixels: str = ""
     repeats: int = 0
     newest: str = ""
@@ -65,7 +65,8 @@ class SourceHistory:
     def after(self, frame: xr.Dataset) -> "SourceHistory":
         """Return the history with an accepted frame; one older than the newest changes nothing but quantiles."""
         time, rate = valid_time(frame), frame["rain_rate"].values
-        history = replace(self, grid=self.grid or grid_of(frame).digest, days=self._days(rate, time))
+        grid_digest = self.grid_digest or grid_of(frame).digest
+        history = replace(self, grid_digest=grid_digest, days=self._days(rate, time))
         if self.newest and time.isoformat() <= self.newest:
             return history
         pixels = pixel_digest(rate)
@@ -91,6 +92,7 @@ class SourceHistory:
     def from_json(cls, text: str) -> "SourceHistory":
         """Return the history of `to_json`."""
         known = json.loads(text)
+        known.pop("grid", None)  # of before 2026-12, by PROJ's words: it is learned again
         days = tuple(Quantiles(d["day"], tuple(d["low"]), tuple(d["high"]), d["frames"]) for d in known.pop("days"))
         return cls(**{**known, "coverages": tuple(known["coverages"]), "days": days})
 

@@ -1,5 +1,7 @@
 """Each row of "Input states" in the hazards: what it gets, its flag, and what the operator is told."""
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -212,6 +214,8 @@ def test_partial_composite_is_flagged_and_stays_unseen():
 def test_a_history_survives_its_json():
     known = history()
     assert SourceHistory.from_json(known.to_json()) == known
+    older = json.dumps({"grid": "by PROJ's words", **json.loads(known.to_json())} | {"grid_digest": ""})
+    assert SourceHistory.from_json(older) == replace(known, grid_digest="")
     assert len(known.to_json()) < 5000
 
 

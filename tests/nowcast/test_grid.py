@@ -1,6 +1,9 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 
 from nowcast.errors import OutsideGrid
 from nowcast.grid import Grid
@@ -32,6 +35,35 @@ def test_rows_run_from_north_to_south():
 def test_a_grid_survives_its_coordinates():
     again = Grid.of(ALPS.crs, ALPS.x, ALPS.y)
     assert again.digest == ALPS.digest
+
+
+GEOS = "+proj=geos +h=35785831 +sweep=y +units=m"
+POLAR = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=25 +units=km"
+
+
+@pytest.mark.parametrize("crs", ["EPSG:2056", "EPSG:4326", POLAR, GEOS])
+def test_a_digest_says_where_a_grid_lies_and_not_in_which_words(crs):
+    """As another release of PROJ would put the same CRS: other versions of WKT, JSON, another name."""
+    where = {
+        POLAR: (0, -3200, 1),
+        "EPSG:2056": (2485000, 1300000, 1000),
+        "EPSG:4326": (5, 48, 0.01),
+        GEOS: (-9e6, 9e6, 3000),
+    }
+    x, y, step = where[crs]
+    grid, told = Grid(crs, x, y, step, step, 96, 64), CRS(crs)
+    named = json.loads(told.to_json()) | {"name": "as they call it"}
+    words = [told.to_wkt("WKT2_2019"), told.to_wkt("WKT2_2015"), told.to_json(), json.dumps(named)]
+    assert {replace(grid, crs=word).digest for word in words} == {grid.digest}
+    assert len({replace(grid, crs=word).digest_of_words for word in words}) > 1
+    moved = [replace(grid, x0=x + step / 4), replace(grid, dy=step * 1.001), replace(grid, height=97)]
+    assert grid.digest not in {other.digest for other in moved}
+
+
+def test_the_same_numbers_on_another_ellipsoid_are_another_grid():
+    grid = Grid("+proj=longlat +ellps=GRS80", 5, 48, 0.01, 0.01, 8, 8)
+    others = ["+proj=longlat +ellps=bessel", "+proj=longlat +ellps=bessel +towgs84=674,15,405"]
+    assert len({grid.digest, *(replace(grid, crs=other).digest for other in others)}) == 3
 
 
 @pytest.mark.parametrize(("x", "y"), [([0, 1, 3], [2, 1, 0]), ([0, 1, 2], [0, 1, 2]), ([0, 0, 0], [2, 1, 0])])

@@ -1,10 +1,12 @@
 """Observed fields, refused slots, places, scores: the same on SQLite and PostgreSQL."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from nowcast.errors import NoRun
 from nowcast.run import Observation, Place, ScoreRecord
 from nowcast.store.database import downgrade, upgrade
 from nowcast.store.pixels import accumulate
@@ -62,6 +64,38 @@ def test_a_revision_replaces_and_is_never_mixed_with_what_was_kept(store):
     assert store.observations.series([after], 0, 0) == [(T0, 2.0)]
     assert store.observations.field(before) is None
     assert store.observations.plane(before, (0, 130, 128, 140)) is None
+
+
+def test_what_was_replaced_while_half_of_it_is_kept_is_gone_and_not_garbage(store):
+    store.observations.put(seen(), np.full(SHAPE[1:], 1, np.float32))
+    store.publish(run(), fields(1))
+    before, first = store.observations.at("alps", T0), store.newest("alps")
+    window, whole = (0, 10, 0, 10), (0, 130, 0, 140)
+    assert (store.observations.plane(before, window) == 100).all()
+    assert (store.pixels.plane(first, "rain_mean", 0, window) == 100).all()
+    store.observations.put(seen(digest="e"), np.full(SHAPE[1:], 2, np.float32))
+    store.publish(run(mark=2), fields(2))
+    assert store.observations.plane(before, whole) is None
+    with pytest.raises(NoRun, match="has been replaced"):
+        store.pixels.plane(first, "rain_mean", 0, whole)
+
+
+def test_a_series_is_seen_without_room_to_keep_it(store, database_url):
+    store.observations.put(seen(), np.full(SHAPE[1:], 1, np.float32))
+    small = Store.open(database_url, cache_bytes=100)
+    assert small.observations.series([small.observations.at("alps", T0)], 3, 3) == [(T0, 1.0)]
+    small.close()
+
+
+def test_two_who_observe_the_same_at_once(store, database_url):
+    other, rain = Store.open(database_url), field()
+    with ThreadPoolExecutor(2) as pool:
+        for k in range(40):
+            time = T0 + k * STEP
+            puts = [pool.submit(s.observations.put, seen(time, str(n)), rain) for n, s in enumerate((store, other))]
+            assert [put.result() for put in puts] == [True, True]
+    assert len(store.observations.between("alps", T0, T0 + 40 * STEP)) == 40
+    other.close()
 
 
 def test_observations_of_a_span_in_order(store):
@@ -126,3 +160,18 @@ def test_down_to_the_first_version_and_up_again_with_data(database_url):
 def test_a_sum_with_something_not_seen_is_not_known():
     codes = np.array([[120, 0, 5], [120, 65535, 5], [120, 120, 65534]], np.uint16)
     assert accumulate(codes).tolist() == [[10, 0, 0], [20, 65535, 1], [30, 65535, 5462]]
+
+
+def test_what_was_kept_by_the_words_of_a_grid_is_taken_over(store, database_url):
+    """Runs and observations of a region's own grid follow it to 0006 and back; those of another grid stay its."""
+    grid = region("alps").grid
+    store.publish(run("alps", T0, grid_digest=grid.digest_of_words), fields(1))
+    store.publish(run("alps", T0 + STEP), fields(1))
+    store.observations.put(replace(seen(), grid_digest=grid.digest_of_words), field())
+    downgrade(database_url, "0005")  # as an older version left it
+    upgrade(database_url)
+    assert [r.grid_digest for r in reversed(store.runs("alps", 2))] == [grid.digest, "g" * 64]
+    assert store.observations.at("alps", T0).grid_digest == grid.digest
+    downgrade(database_url, "0005")
+    assert store.observations.at("alps", T0).grid_digest == grid.digest_of_words
+    upgrade(database_url)
