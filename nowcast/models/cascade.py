@@ -69,6 +69,8 @@ class Cascade(nn.Module):
         self.trend = nn.Parameter(
             F.pad(torch.tensor([[0.3, 0.1], [0.4, 0.0], [0.5, 0.0], [0.7, 0.1], [0.9, 0.1], [1.0, 0.2]]), (0, 1))
         )
+        self.stay = nn.Parameter(torch.zeros(TERMS))
+        self.linger = nn.Parameter(torch.tensor(2.5))
         self.borrow = nn.Parameter(torch.full((LEVELS,), -2.0))
         self.wander = nn.Parameter(torch.tensor([-0.2, -0.1, 0.3, 0.6, 3.3]))
         self.haste = nn.Parameter(torch.tensor([-2.5, 1.0]))
@@ -102,6 +104,8 @@ class Cascade(nn.Module):
         displacements = self.trajectories(motion)
         aligned = align(level - DRY, weight, displacements)
         change = [now - then for now, then in zip(bands, self.pyramid(before(aligned) + DRY, seen, DRY), strict=True)]
+        stood = before(align(level - DRY, weight)) + DRY
+        stay = self.staying(change[-1], bands[-1] - self.pyramid(stood, seen, DRY)[-1])
         unusual = self._unusual(bands, change, weight)
         events = [event.to(kind) for event in self._lasting(unusual)]
         bands, change = ([band.to(kind) for band in part] for part in (bands, change))
@@ -132,6 +136,7 @@ class Cascade(nn.Module):
             exceeded,
             self.matching.typical(exceeded, self.members).to(kind),
             trust,
+            stay.to(kind),
             newest,
             seen,
             growth,
@@ -209,6 +214,17 @@ class Cascade(nn.Module):
         usual = (more * wet).mean((2, 3), keepdim=True) / (wet.mean((2, 3), keepdim=True) + 1e-4)
         return torch.exp(self.stray.float() * (more - usual).clamp(-3, 3))
 
+    def staying(self, moved: Tensor, stood: Tensor) -> Tensor:
+        """Return the coefficients (B, TERMS, 1, 1) of the share of the coarsest band that stays where it is.
+
+        Cells move, while what makes them, a slope or a front, moves less or not at all: over the Alps the band that
+        stays tells more of what comes at 60 min than the one that moves. The share is the less, the more the band has
+        changed of late where it `stood` than along the trajectories, `moved`: both (B, 1, ·, ·).
+        """
+        more, less = ((change * change).mean((2, 3), keepdim=True) + 1e-6 for change in (stood, moved))
+        late = torch.log(more / less).clamp(-2, 3)
+        return self.stay[:, None, None] - F.pad(self.linger * late, (0, 0, 0, 0, 0, TERMS - 1))
+
     # ---- parameters -----------------------------------------------------------------------------------------------
 
     def _coefficients(self, bands: list[Tensor], adjust: Tensor | None, events: list[Tensor]) -> list[Tensor]:
@@ -261,11 +277,15 @@ class Cascade(nn.Module):
     def levels_at(self, ready: Prepared, each: Leads) -> Coupled:
         """Return the latent members (B·K, M, H, W), the leads of a sample after each other."""
         known, fresh = self._evolve(each, ready, LEVELS - 1, None), self._eddy(each, ready, LEVELS - 1)
+        stays = (known - DRY) * torch.sigmoid(self.along(each(ready.stay), each.time))
+        known = known - stays
         for index in range(LEVELS - 2, -1, -1):
             known = self._evolve(each, ready, index, known)
             fresh = double(fresh, known)
             if index >= FRESH:
                 fresh = fresh + self._eddy(each, ready, index)
+            if index == FRESH:
+                known = known + self._standing(double(stays, known), each)
         whole = known + fresh
         seen, exceeded = each(ready.seen), each(ready.exceeded)
         whole = self.matching.apply(whole, self.matching.positions(whole, seen, exceeded))
@@ -302,6 +322,12 @@ class Cascade(nn.Module):
         memory = self._memory(each, ready, index)
         amplitude = self.along(each(ready.parameters[index][:, TERMS : 2 * TERMS]), each.time)
         return each(ready.shaped[index - FRESH]) * (torch.sqrt(1 - memory * memory + 1e-6) * torch.exp(amplitude))
+
+    @staticmethod
+    def _standing(field: Tensor, each: Leads) -> Tensor:
+        """Return (N, 1, H/4, W/4) so far ahead of itself that trajectories carry it back to where it is."""
+        here = base_grid(field.shape[-2], field.shape[-1], each.coarse)
+        return sample(field, 2 * here - each.coarse, "border")
 
     def _carry(
         self, whole: Tensor, positions: Tensor, each: Leads, ready: Prepared, turns: Sequence[int] = (0,)

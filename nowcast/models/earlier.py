@@ -10,14 +10,14 @@ EARLIER = tuple(2.0**-back / (1 - 2.0 ** (1 - FRAMES)) for back in range(1, FRAM
 """How much each earlier frame counts for what was before, the nearest first; their sum is 1."""
 
 
-def align(level: Tensor, mask: Tensor, displacements: list[Tensor]) -> list[Tensor]:
-    """Move (B, T, H, W) frames onto the newest: level and mask (B, 2, H, W) of each, newest first."""
+def align(level: Tensor, mask: Tensor, displacements: list[Tensor] | None = None) -> list[Tensor]:
+    """Move (B, T, H, W) frames onto the newest, or let them lie: level and mask (B, 2, H, W) of each, newest first."""
     found = []
     for back in range(level.shape[1]):
         index = level.shape[1] - 1 - back
         seen = mask[:, index : index + 1]
         pair = torch.cat((level[:, index : index + 1] * seen, seen), 1)
-        found.append(pair if back == 0 else advect(pair, displacements[back - 1]))
+        found.append(advect(pair, displacements[back - 1]) if back and displacements else pair)
     return found
 
 

@@ -30,6 +30,8 @@ class Prepared:
         Distribution of the newest frame: shares (B, J) over the knots of `Matching`, and M quantiles (B, M, 1, 1).
     trust
         How far a place is believed rather than what is typical: coefficients (B, TERMS, H/8, W/8), or (B, TERMS, 1, 1).
+    stay
+        The share of the coarsest band that stays where it is: coefficients (B, TERMS, 1, 1).
     """
 
     bands: list[Tensor]
@@ -44,6 +46,7 @@ class Prepared:
     exceeded: Tensor
     typical: Tensor
     trust: Tensor
+    stay: Tensor
     newest: Tensor
     seen: Tensor
     growth: Tensor | None
@@ -51,7 +54,7 @@ class Prepared:
     def flat(self) -> tuple[Tensor, ...]:
         """Return all but the displacements as tensors in a row; see `of_flat`."""
         motion = (self.drift, self.heading, self.error, self.roam)
-        rest = (self.exceeded, self.typical, self.trust, self.newest, self.seen)
+        rest = (self.exceeded, self.typical, self.trust, self.stay, self.newest, self.seen)
         growth = () if self.growth is None else (self.growth,)
         return (*self.bands, *self.change, *self.parameters, *self.shaped, *motion, *rest, *growth)
 
@@ -60,9 +63,9 @@ class Prepared:
         """Return what `flat` was called on, with no displacements."""
         bands, change, parameters = (list(flat[at : at + LEVELS]) for at in (0, LEVELS, 2 * LEVELS))
         shaped, rest = list(flat[3 * LEVELS : 4 * LEVELS - FRESH]), flat[4 * LEVELS - FRESH :]
-        drift, heading, error, roam, exceeded, typical, trust, newest, seen = rest[:9]
-        motion, growth = (drift, heading, error, roam), rest[9] if len(rest) > 9 else None
-        return cls(bands, change, shaped, parameters, [], *motion, exceeded, typical, trust, newest, seen, growth)
+        drift, heading, error, roam, exceeded, typical, trust, stay, newest, seen = rest[:10]
+        motion, growth = (drift, heading, error, roam), rest[10] if len(rest) > 10 else None
+        return cls(bands, change, shaped, parameters, [], *motion, exceeded, typical, trust, stay, newest, seen, growth)
 
 
 @dataclass(eq=False)  # frozen or compared by value, torch 2.11 cannot trace it

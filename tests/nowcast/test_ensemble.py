@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nowcast.errors import ConfigError, UnknownModel
-from nowcast.models.advection import Advection
+from nowcast.models.advection import Advection, sample
 from nowcast.models.cascade import Cascade
 from nowcast.models.ensemble import quantiles
 from nowcast.models.levels import DRY, latent_to_rate, to_latent
@@ -223,6 +223,32 @@ def test_errors_of_motion_are_larger_where_rain_has_changed():
     wet = torch.nn.functional.avg_pool2d((stack[:, -1:] > 0).float(), 4)[0, 0] > 0.5
     changed, same = (float(part.mean()) for part in (roam[:, :28][wet[:, :28]], roam[:, 36:][wet[:, 36:]]))
     assert changed > 1.2 * same
+
+
+def test_what_stood_still_of_late_stays_and_what_moved_goes():
+    """Large areas of rain, 6 pixels a step to the east by the motion that is given: they did move, or they did not."""
+    cascade, motion, field = Cascade(8), still(256), rain(3, 64)[:, :1]
+    field = torch.nn.functional.interpolate(field, size=(256, 256), mode="bilinear")
+    motion[:, 0] = 6.0
+    moved = torch.cat([torch.roll(field, 6 * step, 3) for step in range(4)], 1)
+    shares = [
+        float(torch.sigmoid(opened(cascade, motion, stack)[0].stay[0, 0]))
+        for stack in (moved, field.expand(-1, 4, -1, -1).contiguous())
+    ]
+    assert shares[0] < 0.1
+    assert shares[1] > 0.9
+    assert float(torch.sigmoid(opened(cascade, still(256), moved)[0].stay[0, 0])) == pytest.approx(0.5)  # no motion
+
+
+def test_what_stays_is_carried_back_to_where_it_is():
+    cascade, motion = Cascade(8), still(256)
+    motion[:, 0], motion[:, 1] = 3.0, -2.0
+    _, each = opened(cascade, motion, rain(size=256))
+    across = torch.linspace(-1, 1, 64)
+    field = torch.exp(-8 * (across[None, :] ** 2 + across[:, None] ** 2))[None, None]
+    carried = sample(cascade._standing(field, each), each.coarse, "border")
+    assert torch.allclose(carried[..., 12:-12, 12:-12], field[..., 12:-12, 12:-12], atol=0.01)
+    assert not torch.allclose(sample(field, each.coarse, "border"), field, atol=0.3)
 
 
 def test_members_hear_other_turns_of_the_compass_from_an_hour_on():
