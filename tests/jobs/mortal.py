@@ -150,7 +150,7 @@ class Installation:
     def holder(self):
         """The worker that holds the lease."""
         lease = self.store.leases.holder(CYCLE)
-        pid = int(lease.holder.split(":")[1]) if lease and lease.holder else None
+        pid = int(lease.holder.split(":")[-2]) if lease and lease.holder else None
         return next((w for w in self.workers if w.pid == pid and w.exitcode is None), None)
 
     def newest(self):

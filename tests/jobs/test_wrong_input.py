@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from engines.plan import SHIPPED, read_plan, shipped_plan
@@ -19,6 +20,14 @@ from nowcast.store.store import Store
 from tests.jobs.test_oneshot import nowcast
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were():
+    """Commands run in this process, and set up where it logs."""
+    known = structlog.get_config()
+    yield
+    structlog.configure(**known)
 
 
 @pytest.fixture
