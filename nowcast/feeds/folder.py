@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nowcast.errors import FeedError, NoRoom
 from nowcast.feeds.config import FeedConfig
-from nowcast.feeds.inbox import SAFE, UNFINISHED, Inbox
+from nowcast.feeds.inbox import SAFE, UNFINISHED, Inbox, take_each
 
 SETTLED = 2.0
 """Seconds since its last change after which a file has arrived; before, when two looks find the same size and time."""
@@ -38,27 +38,18 @@ class FolderFeed:
         listed = {Path(entry.path) for entry in entries}
         self._looked = {path: stamp for path, stamp in self._looked.items() if path in listed}
         self._taken = {path: stamp for path, stamp in self._taken.items() if path in listed}
-        return self._take_each(sorted(entries, key=_changed))
+        return take_each(sorted(entries, key=_changed), self._offered, [])
 
-    def _take_each(self, entries: "list[os.DirEntry[str]]") -> list[Path]:
-        arrived: list[Path] = []
-        failed: list[str] = []
-        for entry in entries:
-            try:
-                path = self._take(entry)
-            except FileNotFoundError:  # others took it away since the folder was listed
-                continue
-            except OSError as error:
-                failed.append(f"{entry.path}: {error.strerror}; let this user read it, tried again later")
-                continue
-            except (FeedError, NoRoom) as error:
-                failed.append(str(error))
-                continue
-            if path:
-                arrived.append(path)
-        if failed and not arrived:
-            raise FeedError("; ".join(failed[:3]))
-        return arrived
+    def _offered(self, entry: "os.DirEntry[str]") -> Path | None:
+        """Take a file, or say why not as a `FeedError`: of one that finds no room too, since a smaller one may."""
+        try:
+            return self._take(entry)
+        except FileNotFoundError:  # others took it away since the folder was listed
+            return None
+        except OSError as error:
+            raise FeedError(f"{entry.path}: {error.strerror}; let this user read it, tried again later") from error
+        except NoRoom as error:
+            raise FeedError(str(error)) from error
 
     def _wanted(self, entry: "os.DirEntry[str]", now: datetime) -> bool:
         if not SAFE.fullmatch(entry.name) or entry.name.endswith(UNFINISHED):

@@ -125,12 +125,15 @@ time_in_name = "rain_%Y%m%d_%H%M"
 """
 
 
-def test_geotiff(tmp_path):
+@pytest.fixture
+def rasterio():
     try:
-        rasterio = _rasterio()
+        return _rasterio()
     except ReaderMissing as error:
         pytest.skip(str(error))
 
+
+def test_geotiff(rasterio, tmp_path):
     path = tmp_path / "rain_20240501_1200.tif"
     with rasterio.open(
         path, "w", driver="GTiff", height=2, width=3, count=1, dtype="float32", crs="EPSG:3035", nodata=-1.0,
@@ -144,12 +147,7 @@ def test_geotiff(tmp_path):
     assert valid_time(frame) == datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
-def test_geotiff_scales_itself_and_marks_are_of_its_codes(tmp_path):
-    try:
-        rasterio = _rasterio()
-    except ReaderMissing as error:
-        pytest.skip(str(error))
-
+def test_geotiff_scales_itself_and_marks_are_of_its_codes(rasterio, tmp_path):
     path = tmp_path / "rain_20240501_1200.tif"
     codes = np.array([[50, 65535, 65534], [30, 0, 65533]], np.uint16)
     with rasterio.open(
@@ -164,12 +162,7 @@ def test_geotiff_scales_itself_and_marks_are_of_its_codes(tmp_path):
     assert np.allclose(rate, [[7, np.nan, np.nan], [5, 2, 0]], equal_nan=True)
 
 
-def test_geotiff_that_masks_what_is_not_seen(tmp_path):
-    try:
-        rasterio = _rasterio()
-    except ReaderMissing as error:
-        pytest.skip(str(error))
-
+def test_geotiff_that_masks_what_is_not_seen(rasterio, tmp_path):
     path = tmp_path / "rain_20240501_1200.tif"
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
