@@ -20,6 +20,8 @@ class Prepared:
 
     Attributes
     ----------
+    change, passed
+        What the last frames have changed along the trajectories, of every band, and where it lies, from `FRESH` on.
     drift, heading
         Each member's error of motion (B, M, 2), of size 1; where the rain comes from, (B, 2): see `heading`.
     error
@@ -36,6 +38,7 @@ class Prepared:
 
     bands: list[Tensor]
     change: list[Tensor]
+    passed: list[Tensor]
     shaped: list[Tensor]
     parameters: list[Tensor]
     displacements: list[Tensor]
@@ -56,16 +59,19 @@ class Prepared:
         motion = (self.drift, self.heading, self.error, self.roam)
         rest = (self.exceeded, self.typical, self.trust, self.stay, self.newest, self.seen)
         growth = () if self.growth is None else (self.growth,)
-        return (*self.bands, *self.change, *self.parameters, *self.shaped, *motion, *rest, *growth)
+        return (*self.bands, *self.change, *self.parameters, *self.passed, *self.shaped, *motion, *rest, *growth)
 
     @classmethod
     def of_flat(cls, flat: tuple[Tensor, ...]) -> "Prepared":
         """Return what `flat` was called on, with no displacements."""
         bands, change, parameters = (list(flat[at : at + LEVELS]) for at in (0, LEVELS, 2 * LEVELS))
-        shaped, rest = list(flat[3 * LEVELS : 4 * LEVELS - FRESH]), flat[4 * LEVELS - FRESH :]
+        start, coarse = 3 * LEVELS, LEVELS - FRESH
+        passed, shaped = list(flat[start : start + coarse]), list(flat[start + coarse : start + 2 * coarse])
+        rest = flat[start + 2 * coarse :]
         drift, heading, error, roam, exceeded, typical, trust, stay, newest, seen = rest[:10]
-        motion, growth = (drift, heading, error, roam), rest[10] if len(rest) > 10 else None
-        return cls(bands, change, shaped, parameters, [], *motion, exceeded, typical, trust, stay, newest, seen, growth)
+        growth = rest[10] if len(rest) > 10 else None
+        known = (drift, heading, error, roam, exceeded, typical, trust, stay, newest, seen)
+        return cls(bands, change, passed, shaped, parameters, [], *known, growth)
 
 
 @dataclass(eq=False)  # frozen or compared by value, torch 2.11 cannot trace it
