@@ -7,11 +7,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
 
 from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.paths import path_of
 from api.problems import respond
 from nowcast.clock import wall
 from nowcast.config import Settings
@@ -74,7 +76,7 @@ class Guard:
                 caller.inside -= 1
 
     async def _admit(self, scope: Scope) -> Caller | None:
-        settings, path = self._settings, scope["path"]
+        settings, path = self._settings, path_of(scope)
         if path in FREE or not (settings.require_key or settings.rate_per_minute or settings.concurrent):
             return None
         name = await self._known(scope) if settings.require_key else _address(scope)
@@ -106,15 +108,21 @@ class Guard:
         if time.monotonic() > self._keys_until:
             self._keys = {key.id: key for key in await to_thread.run_sync(self._store.keys.all)}
             self._keys_until = time.monotonic() + KEYS_SECONDS
-        key, needed = self._keys.get(parsed[0]), scope_of(scope["path"])
+        key, needed = self._keys.get(parsed[0]), scope_of(path_of(scope))
         if key is None or not key.holds(parsed[1], needed, wall()):
             raise NoAccess(f"the key is not known, has ended, or does not open {needed!r}; ask its operator")
         return f"key {key.id}"
 
 
 def _address(scope: Scope) -> str:
+    """Return whom an address stands for: in IPv6 a network of 64 bits, of which one host may use every address."""
     client = scope.get("client")
-    return f"address {client[0] if client else 'unknown'}"
+    text = client[0] if client else "unknown"
+    try:
+        address = IPv6Address(text)
+    except ValueError:  # IPv4, or what a proxy made of it
+        return f"address {text}"
+    return f"address {address.ipv4_mapped or IPv6Network((address, 64), strict=False)}"
 
 
 def _require_size(scope: Scope) -> None:

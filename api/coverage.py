@@ -5,14 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from nowcast.chunks import coding
-from nowcast.errors import NoRun
 from nowcast.run import RAIN_SOURCE, RegionRecord, Run
 from nowcast.store.cache import ByteCache
 from nowcast.store.pixels import Window, places_of
 from nowcast.store.store import Store
 
 KEPT_RUNS = 256
-ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -53,21 +51,18 @@ class Coverages:
         return tuple(n for n, name in enumerate(region.sources, start=1) if name in self._satellites)
 
     def of(self, run: Run, region: RegionRecord) -> Coverage:
-        """Return the coverage of a run; reads its pixels the first time (10 ms for 300 × 300 cells)."""
+        """Return the coverage of a run; reads its pixels the first time (10 ms for 300 × 300 cells).
+
+        Raises
+        ------
+        NoRun
+            When the run has been replaced since it was looked up.
+        """
         kept = self._kept.get(run.id)
         if kept is None:
             kept = self._counted(run, region)
             self._kept.put(run.id, kept, 1)
         return kept
-
-    def current(self, run: Run, region: RegionRecord) -> tuple[Run, Coverage]:
-        """Return a run and its coverage: the newest run if this one has been replaced since it was looked up."""
-        for _ in range(ATTEMPTS):
-            try:
-                return run, self.of(run, region)
-            except NoRun:
-                run = self._store.newest(run.region) or run
-        return run, self.of(run, region)
 
     def _counted(self, run: Run, region: RegionRecord) -> Coverage:
         unseen = self._shares(run, region, "rain_mean", (coding("rain_mean").unseen,))

@@ -116,5 +116,5 @@ def http_date(time: datetime) -> str:
 def _timestamp(text: str) -> float:
     try:
         return parsedate_to_datetime(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):  # the second for numbers beyond C's
         return float("-inf")

@@ -12,6 +12,8 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
+from api.again import TRIES, tried
+from api.paths import path_of
 from api.pointing import answer_point
 from api.tiling import answer_tile
 
@@ -19,6 +21,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 POINT = "/v1/forecast"
 """Found without a pattern, since it has no parameters."""
+
+TILE_TRIES = 5
+"""A map asks for many at once, also while runs come one after another; a try takes some 10 ms."""
 
 
 async def _point(request: Request) -> Response:
@@ -52,7 +57,7 @@ class Hot:
             return
         request = Request(scope)
         try:
-            response = await endpoint(request)
+            response = await tried(request, endpoint, TILE_TRIES if endpoint is answer_tile else TRIES)
         except problems.EXPECTED as error:
             response = problems.answer(request, error)
         await response(scope, receive, send)
@@ -60,9 +65,7 @@ class Hot:
 
 def _endpoint(scope: Scope) -> Endpoint | None:
     """Return what answers a path, and note in the scope its parameters and what the metrics count it under."""
-    path, root = scope["path"], scope.get("root_path")
-    if root and path.startswith(f"{root}/"):
-        path = path[len(root) :]
+    path = path_of(scope)
     if path == POINT:
         scope["route_path"] = POINT
         return _point

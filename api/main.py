@@ -120,7 +120,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         services.live.stop()
         await asyncio.wait([looking], timeout=STOP_SECONDS)  # cancelled, it would leave a thread with a connection
         looking.cancel()
-        services.shelf.close()
+        services.shelf.clear()
         services.store.close()
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from api.mercator import Box, Picked, Pickings, region_box
 from api.palettes import Palette
 from nowcast.chunks import Codes
-from nowcast.errors import NotKept
+from nowcast.errors import NoRun
 from nowcast.grid import Grid
 from nowcast.run import Observation, Run
 from nowcast.store.cache import ByteCache
@@ -111,7 +111,7 @@ class Gallery:
         if isinstance(shown.source, Observation):
             seen = self._store.observations.plane(shown.source, window)
             if seen is None:
-                raise NotKept(f"the observation of {shown.source.valid_time.isoformat()} has been replaced; ask again")
+                raise NoRun(f"the observation of {shown.source.valid_time.isoformat()} has been replaced; ask again")
             return seen
         if shown.product == "accumulated":
             return self._store.pixels.accumulated(shown.source, shown.lead, window)

@@ -108,5 +108,9 @@ class History(BaseModel):
     region: str
     lat: float
     lon: float
+    since: datetime = Field(description="From when on all is told that is kept: as asked for, or later when `cut`.")
+    cut: bool = Field(
+        description="True when there was more than one answer holds: what lies before `since` is left out."
+    )
     observed: list[Seen]
     forecast: list[Said]

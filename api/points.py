@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, cached_property
@@ -163,9 +163,3 @@ def _time(time: datetime | None) -> str:
 
 def _number(value: float | None) -> str:
     return "null" if value is None else repr(value)
-
-
-def values(product: str, codes: Sequence[int]) -> list[float | None]:
-    """Return codes as values, None = not seen."""
-    how = coding(product)
-    return [None if code == how.unseen else code / how.scale for code in codes]

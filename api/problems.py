@@ -13,6 +13,7 @@ from nowcast.errors import (
     BadRequest,
     Busy,
     NoAccess,
+    NoRoom,
     NoRun,
     NotFound,
     NowcastError,
@@ -41,6 +42,7 @@ TABLE: tuple[tuple[type[NowcastError], int, str], ...] = (
     (TooOften, 429, "Too many requests"),
     (BadRequest, 422, "Invalid request"),
     (Busy, 503, "Busy"),
+    (NoRoom, 503, "No room"),
     (StoreError, 503, "Store unavailable"),
     (NowcastError, 500, "Forecast service failed"),
 )
@@ -101,7 +103,11 @@ def respond(error: NowcastError, *, edr: bool = False) -> Response:
     if edr and status == 422:
         status = 400
     headers = {429: {"Retry-After": "10"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
-    return problem(status, title, str(error), headers)
+    told = str(error)
+    if isinstance(error, StoreError):  # it names the server, its user and its database: that is for the log
+        log.warning("store", error=told)
+        told = "The store cannot be used at the moment; the service's log says why. Try again soon."
+    return problem(status, title, told, headers)
 
 
 def _told(error: RequestValidationError) -> str:

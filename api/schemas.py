@@ -1,5 +1,6 @@
 """What the API answers. Times are UTC, rates mm/h; null means not seen, never dry."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,9 @@ from api.palettes import NOT_SEEN, Palette
 from nowcast.life import State, Transition
 from nowcast.run import CheckRecord, PlanRecord, RegionRecord, Run, ScoreRecord, Slot
 from nowcast.store.verification import Summary
+
+BY_ITSELF = ("nowcast", "nightly")
+"""Who steps were taken by where nobody took them by hand (`jobs.judge`, `jobs.nightly`)."""
 
 Bounds = Annotated[list[float], Field(min_length=4, max_length=4)]
 
@@ -123,15 +127,16 @@ class TransitionOut(BaseModel):
     family: str = Field(description="The `model` of the regions that it may serve.", examples=["edge"])
     state: State
     regions: tuple[str, ...] = Field(description="Regions that the step is about; empty for all of the family.")
-    who: str
+    who: str = Field(description="`nowcast` and `nightly` of what they did by themselves, else `operator`.")
     at: datetime
     why: str
     numbers: dict[str, Any] = Field(description="What the decision rests on.")
 
     @classmethod
     def of(cls, step: Transition) -> "TransitionOut":
-        """Return a step as it is answered."""
-        return cls.model_validate(step, from_attributes=True)
+        """Return a step as it is answered: which person it was is for operators (`nowcast model history`)."""
+        who = step.who if step.who in BY_ITSELF else "operator"
+        return cls.model_validate(replace(step, who=who), from_attributes=True)
 
 
 class SkillOut(BaseModel):

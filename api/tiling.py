@@ -15,9 +15,8 @@ from api.freshness import IMMUTABLE, NEVER, SHORT, etag_of, has_already, http_da
 from api.mercator import Box, tile_box
 from api.palettes import Palette, palette_for
 from api.pictures import MEDIA_TYPES, Format
-from api.pointing import ATTEMPTS, services_of
+from api.pointing import services_of
 from api.tiles import LATEST, Layers, base_time_of, draw, layers_of
-from nowcast.errors import NoRun
 
 DEEPEST = 20
 SOME_MINUTES = "public, max-age=300"
@@ -62,12 +61,6 @@ async def answer_tile(request: Request) -> Response:
     box = tile_box(asked.z, asked.x, asked.y, int(asked.size))
     kept_for = SHORT if asked.base_time == LATEST else IMMUTABLE if asked.v is not None else SOME_MINUTES
     look = Look(palette, asked.form, kept_for)
-    for _ in range(ATTEMPTS):
-        try:
-            return await answer_picture(request, await _layers(services, asked), box, look)
-        except NoRun:  # replaced since it was looked up
-            await services.watch.renew()
-            services.layers.clear()
     return await answer_picture(request, await _layers(services, asked), box, look)
 
 

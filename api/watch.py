@@ -6,7 +6,6 @@ is older than a second (start-up, a stalled loop, a store that was away) waits f
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
@@ -17,6 +16,7 @@ from anyio import to_thread
 from nowcast.errors import NoRun, NowcastError, OutsideGrid, StoreError, UnknownRegion
 from nowcast.grid import Grid
 from nowcast.run import RegionRecord, Run
+from nowcast.store.cache import ByteCache
 from nowcast.store.store import Publication, Store
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ class Watch:
         self._regions_until = self._looked = self._failed = float("-inf")
         self._failure: NowcastError | None = None
         self._seen: set[int] | None = None
-        self._at: OrderedDict[tuple[str, datetime], tuple[Run, float]] = OrderedDict()
+        self._at: ByteCache[tuple[str, datetime], tuple[Run, float]] = ByteCache(KEPT_RUNS)  # each of size 1
         self._lock = asyncio.Lock()
 
     # Asking
@@ -75,10 +75,15 @@ class Watch:
             self._newest = {**self._newest, run.region: run}
 
     async def renew(self) -> None:
-        """Look at the store now and forget which runs were where: one of them has been replaced."""
+        """Look at the store now and forget which runs were where: one of them has been replaced.
+
+        Who waited while others looked need not look again: what they found is of after it asked.
+        """
+        asked = time.monotonic()
+        self._at.clear()
         async with self._lock:
-            self._at.clear()
-            await self._look()
+            if self._looked <= asked:
+                await self._look()
 
     async def look(self) -> list[Publication]:
         """Look at the store and return what was published since the last such look.
@@ -147,9 +152,7 @@ class Watch:
             return kept[0]
         found = self._store.run(region, base_time)
         if found is not None:
-            self._at[region, base_time] = found, now
-            while len(self._at) > KEPT_RUNS:
-                self._at.popitem(last=False)
+            self._at.put((region, base_time), (found, now), 1)
         return found
 
     def known_run(self, region: str, base_time: datetime) -> Run | None:

@@ -102,7 +102,7 @@ async def answer(services: Services, freshness: Freshness, what: Asked, query: Q
 
 def _rendered(services: Services, what: Asked, query: Query) -> bytes | None:
     found = query(services, what)
-    return None if empty(found) else render(found, what.form, what.address)
+    return None if empty(found) else render(found, what.form, what.address, services.shelf)
 
 
 def position(coords: str) -> Query:

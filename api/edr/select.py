@@ -116,12 +116,10 @@ def at_points(pixels: RunPixels, source: Source, lonlat: NDArray[np.float64]) ->
     rows, columns, known = cells(source.grid, lonlat[:, 0], lonlat[:, 1])
     if not known.any():
         raise _outside(source.grid)
-    values = {p: [] for p in source.products}  # type: dict[str, list[NDArray[np.float32]]]
-    for row, column in zip(rows[known].tolist(), columns[known].tolist(), strict=True):
-        for product in source.products:
-            values[product].append(_series(pixels, source, product, row, column))
-    stacked = {p: np.stack(v) for p, v in values.items()}
-    return Points(source, lonlat[known, 0], lonlat[known, 1], stacked)
+    there = list(zip(rows[known].tolist(), columns[known].tolist(), strict=True))
+    # One product after another: the chunks of all of them may be more than the cache holds.
+    values = {p: np.stack([_series(pixels, source, p, *cell) for cell in there]) for p in source.products}
+    return Points(source, lonlat[known, 0], lonlat[known, 1], values)
 
 
 def _series(pixels: RunPixels, source: Source, product: str, row: int, column: int) -> NDArray[np.float32]:

@@ -4,19 +4,25 @@ Written chunk by chunk into a file, which is then sent from there: neither the f
 """
 
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import numpy as np
 import xarray as xr
 
+from api.files.shelf import require_room
 from nowcast import __version__
 from nowcast.chunks import SIDE
 from nowcast.frame import DRY_BELOW
 from nowcast.grid import Grid
-from nowcast.output import forecast_dataset, unfilled, write_netcdf_blocks
+from nowcast.output import WRITING, Block, forecast_dataset, unfilled, write_netcdf_blocks
 from nowcast.run import Run
 from nowcast.store.pixels import RunPixels
+
+HELD_BYTES = 2**20
+"""What HDF5 holds back of a variable: less than a chunk of two hours. Unasked it takes 64 MiB, which held all of it."""
 
 
 def write_cf(pixels: RunPixels, run: Run, grid: Grid, path: Path) -> None:
@@ -36,7 +42,7 @@ def write_cf(pixels: RunPixels, run: Run, grid: Grid, path: Path) -> None:
         for product in run.products
         for rows, columns, values in pixels.parts(run, product)
     )
-    write_netcdf_blocks(template, blocks, SIDE, path)
+    _write(template, blocks, path)
 
 
 def write_pysteps(pixels: RunPixels, run: Run, grid: Grid, path: Path) -> None:
@@ -91,7 +97,20 @@ def write_pysteps(pixels: RunPixels, run: Run, grid: Grid, path: Path) -> None:
         for number, product in enumerate(members)
         for rows, columns, values in pixels.parts(run, product)
     )
-    write_netcdf_blocks(xr.Dataset(variables, coordinates, attributes), blocks, SIDE, path, since)
+    _write(xr.Dataset(variables, coordinates, attributes), blocks, path, since)
+
+
+def _with_room(blocks: Iterable[Block], path: Path) -> Iterator[Block]:
+    """Yield blocks for which the disk has room; HDF5 writes each at once, being larger than what it may hold back."""
+    for block in blocks:
+        require_room(path.parent, block[2].nbytes)
+        yield block
+
+
+def _write(template: xr.Dataset, blocks: Iterable[Block], path: Path, since: str = "1970-01-01") -> None:
+    with WRITING:
+        netCDF4.set_chunk_cache(HELD_BYTES)  # of files that are opened from now on
+    write_netcdf_blocks(template, _with_room(blocks, path), SIDE, path, since)
 
 
 def _proj4(grid: Grid) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from api.again import Again
 from api.deps import FreshnessDep, ServicesDep
 from api.edr import answer as edr
 from api.edr import describe
@@ -13,7 +14,7 @@ from api.edr.formats import MEDIA
 from api.responses import Responses, media
 from nowcast.errors import NotKept
 
-router = APIRouter(prefix="/edr", tags=["edr"])
+router = APIRouter(prefix="/edr", tags=["edr"], route_class=Again)
 
 Collection = Annotated[str, Path(max_length=80, description="A collection.", examples=["lowlands_rain"])]
 Instance = Annotated[str, Path(max_length=40, description="A run's base time, or `latest`.", examples=["latest"])]

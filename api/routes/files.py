@@ -4,16 +4,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from api.again import Again
 from api.deps import BaseTime, FreshnessDep, RegionDep, Services, ServicesDep
 from api.files import netcdf, zarr
-from api.files.ranges import RangedFile, ranged
+from api.files.ranges import ranged, unmade
 from api.files.tiff import lead_tiff
 from api.freshness import Freshness
+from api.head import headers_alone
 from api.lookup import find_run, lead_index, require_grid, require_product
 from api.responses import media
 from nowcast.run import Run
 
-router = APIRouter(prefix="/v1", tags=["files"])
+router = APIRouter(prefix="/v1", tags=["files"], route_class=Again)
 
 Version = Annotated[int | None, Query(description="The run's id: with it the file may be kept for ever.")]
 NETCDF = "application/netcdf"
@@ -22,27 +24,44 @@ WRITERS = {"nc": netcdf.write_cf, "pysteps.nc": netcdf.write_pysteps}
 
 @router.get("/files/{region}/{base_time}.pysteps.nc", response_class=Response, responses=media(NETCDF))
 async def read_pysteps(
-    region: RegionDep, base_time: BaseTime, services: ServicesDep, freshness: FreshnessDep, v: Version = None
-) -> RangedFile:
+    request: Request,
+    region: RegionDep,
+    base_time: BaseTime,
+    services: ServicesDep,
+    freshness: FreshnessDep,
+    v: Version = None,
+) -> Response:
     """The run as pysteps writes its own forecasts: `precip_intensity` over `ens_number, time, y, x`."""
-    return await _netcdf(services, freshness, await find_run(services, region.name, base_time), "pysteps.nc", v)
+    run = await find_run(services, region.name, base_time)
+    return await _netcdf(request, services, freshness, run, "pysteps.nc", v)
 
 
 @router.get("/files/{region}/{base_time}.nc", response_class=Response, responses=media(NETCDF))
 async def read_netcdf(
-    region: RegionDep, base_time: BaseTime, services: ServicesDep, freshness: FreshnessDep, v: Version = None
-) -> RangedFile:
+    request: Request,
+    region: RegionDep,
+    base_time: BaseTime,
+    services: ServicesDep,
+    freshness: FreshnessDep,
+    v: Version = None,
+) -> Response:
     """The whole run as CF NetCDF."""
-    return await _netcdf(services, freshness, await find_run(services, region.name, base_time), "nc", v)
+    run = await find_run(services, region.name, base_time)
+    return await _netcdf(request, services, freshness, run, "nc", v)
 
 
-async def _netcdf(services: Services, freshness: Freshness, run: Run, kind: str, v: int | None) -> RangedFile:
+async def _netcdf(
+    request: Request, services: Services, freshness: Freshness, run: Run, kind: str, v: int | None
+) -> Response:
     write, grid = WRITERS[kind], services.watch.region(run.region).grid
     run = require_grid(grid, run)
     headers = freshness.immutable(f"run {run.id}", run.published_at, pinned=v == run.id)
-    path = await services.shelf.path((run.id, kind), lambda path: write(services.store.pixels, run, grid, path))
-    name = f"{run.region}_{run.base_time:%Y%m%d%H%M}.{kind}"
-    return RangedFile(path, headers=headers, media_type=NETCDF, filename=name)
+    headers["Content-Disposition"] = f'attachment; filename="{run.region}_{run.base_time:%Y%m%d%H%M}.{kind}"'
+    key = run.id, kind
+    if headers_alone(request) and services.shelf.kept(key) is None:
+        return unmade(NETCDF, headers)
+    file = await services.shelf.file(key, lambda path: write(services.store.pixels, run, grid, path))
+    return ranged(request, file, NETCDF, headers)
 
 
 @router.get(

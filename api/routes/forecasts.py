@@ -5,13 +5,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from api.again import Again
 from api.deps import FreshnessDep, Latitude, Longitude, ServicesDep, WatchDep
 from api.history import history
 from api.point_schemas import History, PointForecast, PointForecasts
 from api.pointing import PointQuery, Points, answer_csv, answer_point, answer_points
 from api.responses import NAME, Responses, media
 
-router = APIRouter(prefix="/v1", tags=["forecast"])
+router = APIRouter(prefix="/v1", tags=["forecast"], route_class=Again)
 
 POINT: Responses = {200: {"model": PointForecast}}
 QUERY = PointQuery.openapi()
@@ -47,7 +48,10 @@ async def read_forecast_csv(lat: Latitude, lon: Longitude, services: ServicesDep
 async def read_history(
     watch: WatchDep, lat: Latitude, lon: Longitude, services: ServicesDep, hours: Hours = 2
 ) -> History:
-    """What was observed at a point, and what the run made half an hour before each time had said for it."""
+    """What was observed at a point, and what the run made half an hour before each time had said for it.
+
+    At most 1,500 of each, the newest: every minute of a day. `cut` says that there was more, `since` where it starts.
+    """
     region, row, column = watch.at(lat, lon)
     since = services.clock.now() - timedelta(hours=hours)
     return await services.workshop.do(lambda: history(services.store, region, (row, column), (lat, lon), since))

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from api.again import Again
 from api.deps import BaseTime, FreshnessDep, Instant, RegionDep, Services, ServicesDep
 from api.lookup import find_observation, find_run, lead_index, require_grid, require_product
 from api.mercator import region_box
@@ -13,7 +14,7 @@ from api.responses import media
 from nowcast.errors import NotKept
 from nowcast.run import RAIN_SOURCE, RegionRecord, Run
 
-router = APIRouter(prefix="/v1/images", tags=["pictures"])
+router = APIRouter(prefix="/v1/images", tags=["pictures"], route_class=Again)
 
 PaletteName = Annotated[
     str | None, Query(description="A palette of the product's kind; else its default.", examples=["rain"])

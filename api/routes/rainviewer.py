@@ -4,12 +4,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from api.again import Again
 from api.deps import ServicesDep
 from api.rainviewer import answer_coverage, answer_frame, weather_maps
 from api.responses import media
 from api.schemas import WeatherMaps
 
-router = APIRouter(tags=["rainviewer"])
+router = APIRouter(tags=["rainviewer"], route_class=Again)
 
 _TEXT = {"type": "string", "maxLength": 64}
 

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Response
 
+from api.again import Again
 from api.coverage import Coverage
 from api.deps import ClockDep, FreshnessDep, NewestRunDep, RegionDep, Services, ServicesDep
 from api.live import EXPIRES_AFTER, STALE_AFTER, stamp
@@ -15,7 +16,7 @@ from api.schemas import PaletteOut, RegionOut, Step, Timeline
 from nowcast.clock import STEP
 from nowcast.run import Observation, RegionRecord, Run
 
-router = APIRouter(prefix="/v1", tags=["regions"])
+router = APIRouter(prefix="/v1", tags=["regions"], route_class=Again)
 
 PAST = timedelta(hours=2)
 
@@ -48,8 +49,8 @@ async def read_timeline(
 ) -> Timeline:
     """What was observed in the last two hours and what is forecast, as pictures of the whole region."""
     freshness.of_age(run)  # who has it already need not wait
-    run, coverage, seen = await services.workshop.do(lambda: _parts(services, run, region))
-    response.headers.update(freshness.of_age(run))
+    coverage, seen = await services.workshop.do(lambda: _parts(services, run, region))
+    response.headers.update(freshness.of_age(run))  # as of now: a lead may have begun meanwhile
     age = clock.now() - run.base_time
     return Timeline(
         region=region.name,
@@ -75,10 +76,9 @@ async def read_timeline(
     )
 
 
-def _parts(services: Services, run: Run, region: RegionRecord) -> tuple[Run, Coverage, list[Observation]]:
-    run, coverage = services.coverages.current(run, region)
+def _parts(services: Services, run: Run, region: RegionRecord) -> tuple[Coverage, list[Observation]]:
     seen = services.store.observations.between(region.name, run.base_time - PAST, run.base_time)
-    return run, coverage, seen
+    return services.coverages.of(run, region), seen
 
 
 def _observed(seen: Observation) -> Step:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
+from api.again import Again
 from api.deps import ServicesDep
 from api.legends import legend
 from api.palettes import PALETTES, palette_for
@@ -13,7 +14,7 @@ from api.tiles import MOSAIC, base_time_of
 from api.tiling import DEEPEST, answer_tile, shown_as
 from nowcast.errors import NotKept
 
-router = APIRouter(prefix="/v1", tags=["pictures"])
+router = APIRouter(prefix="/v1", tags=["pictures"], route_class=Again)
 
 
 def _parameter(name: str, place: str, example: object, schema: dict[str, Any], description: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from nowcast.run import Observation
 from nowcast.store import records
 from nowcast.store import statements as sql
 from nowcast.store.connections import Connections
-from nowcast.store.pixels import BlockCache, Place, Window, cut, places_of
+from nowcast.store.pixels import BlockCache, Place, Window, cut, places_of, rate, within
 
 PRODUCT = "rain_rate"
 
@@ -49,7 +49,7 @@ class Observations:
         """Return the codes in a window, (h, w); None when the observation has been replaced or removed."""
         places = places_of(window)
         blocks = self._cache.filled(
-            observation.id, PRODUCT, places, lambda absent: self._load([observation.id], absent)[observation.id]
+            observation.id, PRODUCT, places, lambda absent: [chunk for _, chunk in self._load([observation.id], absent)]
         )
         return cut(blocks, window, 0) if len(blocks) == len(places) else None  # some may be kept after the rest is gone
 
@@ -60,31 +60,17 @@ class Observations:
 
     def series(self, found: Iterable[Observation], row: int, column: int) -> list[tuple[datetime, float | None]]:
         """Return (valid time, mm/h at a cell) per observation, in their order; None = not seen."""
-        found = list(found)
-        place = row // codec.SIDE, column // codec.SIDE
-        blocks = {o.id: self._cache.get(o.id, PRODUCT, place) for o in found}  # what the cache drops, this keeps
-        absent = [owner for owner, block in blocks.items() if block is None]
-        for owner, chunks in self._load(absent, [place]).items() if absent else ():
-            for chunk in chunks:
-                codes = codec.decode_codes(chunk)
-                blocks[owner] = self._cache.put(owner, PRODUCT, place, codes, empty=chunk.blob is None)
-        return [(o.valid_time, self._value(blocks[o.id], row % codec.SIDE, column % codec.SIDE)) for o in found]
+        found, place = list(found), (row // codec.SIDE, column // codec.SIDE)
+        codes = self._cache.cells(
+            [o.id for o in found], PRODUCT, 0, (row, column), lambda absent: dict(self._load(absent, [place]))
+        )
+        return [(o.valid_time, rate(codes.get(o.id))) for o in found]
 
-    @staticmethod
-    def _value(block: Codes | None, y: int, x: int) -> float | None:
-        if block is None or y >= block.shape[1] or x >= block.shape[2]:
-            return None
-        code = int(block[0, y, x])
-        return None if code == codec.RATE.unseen else code / codec.RATE.scale
-
-    def _load(self, ids: list[int], places: list[Place]) -> dict[int, list[Chunk]]:
-        rows = self._connections.read(lambda c: c.execute(sql.OBSERVED, {"ids": ids}).mappings().all())
-        wanted = set(places)
-        found: dict[int, list[Chunk]] = {owner: [] for owner in ids}
-        for row in rows:
-            if (row["row"], row["column"]) in wanted:
-                found[row["observation_id"]].append(_chunk(row))
-        return found
+    def _load(self, ids: list[int], places: list[Place]) -> list[tuple[int, Chunk]]:
+        """Return (observation, chunk) of those places alone: the rest of their fields stays where it is."""
+        values, wanted = {"ids": ids, **within(places)}, set(places)
+        rows = self._connections.read(lambda c: c.execute(sql.OBSERVED_WITHIN, values).mappings().all())
+        return [(row["observation_id"], _chunk(row)) for row in rows if (row["row"], row["column"]) in wanted]
 
 
 def _chunk(row: records.Row) -> Chunk:

@@ -4,7 +4,7 @@ Blocks are kept in a cache bounded in bytes and keyed by the id of the publicati
 run or a revised observation never serves old pixels.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product as pairs
 
 import numpy as np
@@ -26,6 +26,9 @@ Place = tuple[int, int]
 Blocks = dict[Place, Codes]
 Window = tuple[int, int, int, int]
 """(first row, row after the last, first column, column after the last)."""
+
+AT_ONCE = 32
+"""Publications whose chunks are asked for in one statement: a rainy one of 24 leads has up to 400 kB."""
 
 EMPTY_BYTES = 200
 """What a chunk without a blob costs in the cache."""
@@ -62,6 +65,44 @@ class BlockCache:
                 place = chunk.row, chunk.column
                 found[place] = self.put(owner, product, place, codec.decode_codes(chunk), empty=chunk.blob is None)
         return {place: block for place, block in found.items() if block is not None}
+
+    def cells(
+        self, owners: Sequence[int], name: str, lead: int, at: Place, load: Callable[[list[int]], Mapping[int, Chunk]]
+    ) -> dict[int, int]:
+        """Return the code of one lead at a cell by publication; one that has no such cell is left out.
+
+        Parameters
+        ----------
+        name
+            Under which the plane of that lead is kept, (1, h, w): a chunk of all leads would push out 24 of them.
+        at
+            (row, column) of the cell.
+        load
+            Gives the chunks of those not kept, `AT_ONCE` at most: neither they nor the cache are needed for longer.
+        """
+        place, y, x = (at[0] // SIDE, at[1] // SIDE), at[0] % SIDE, at[1] % SIDE
+        codes: dict[int, int] = {}
+        for first in range(0, len(owners), AT_ONCE):
+            planes = {owner: self.get(owner, name, place) for owner in owners[first : first + AT_ONCE]}
+            absent = [owner for owner, plane in planes.items() if plane is None]
+            for owner, chunk in load(absent).items() if absent else ():
+                plane, empty = codec.decode_codes(chunk)[lead : lead + 1], chunk.blob is None
+                planes[owner] = self.put(owner, name, place, plane if empty else plane.copy(), empty=empty)
+            for owner, known in planes.items():
+                if known is not None and y < known.shape[1] and x < known.shape[2]:
+                    codes[owner] = int(known[0, y, x])
+        return codes
+
+
+def within(places: Iterable[Place]) -> dict[str, int]:
+    """Return the bounds of places as statements take them."""
+    rows, columns = zip(*places, strict=True)
+    return {"top": min(rows), "bottom": max(rows), "left": min(columns), "right": max(columns)}
+
+
+def rate(code: int | None) -> float | None:
+    """Return mm/h of a rate's code; None = not seen."""
+    return None if code in (None, codec.RATE.unseen) else code / codec.RATE.scale
 
 
 def places_of(window: Window) -> list[Place]:
@@ -142,10 +183,8 @@ class RunPixels:
         """Return decoded blocks, (K, h, w) codes each; read-only."""
 
         def load(absent: list[Place]) -> list[Chunk]:
-            rows, columns = zip(*absent, strict=True)
-            values = {"run_id": run.id, "time": run.base_time, "product": product}
-            within = {"top": min(rows), "bottom": max(rows), "left": min(columns), "right": max(columns)}
-            found = self._connections.read(lambda c: c.execute(sql.CHUNKS_WITHIN, values | within).mappings().all())
+            values = {"run_id": run.id, "time": run.base_time, "product": product, **within(absent)}
+            found = self._connections.read(lambda c: c.execute(sql.CHUNKS_WITHIN, values).mappings().all())
             wanted = set(absent)
             return [records.chunk_record(row) for row in found if (row["row"], row["column"]) in wanted]
 
@@ -177,10 +216,12 @@ class RunPixels:
         return self._cache.put(run.id, "accumulated", place, accumulate(block))
 
     def chunk(self, run: Run, product: str, place: Place) -> Chunk | None:
-        """Return a chunk as it is stored; None when the run has none there."""
+        """Return a chunk as it is stored; None when the run has none there, which is there itself."""
         row, column = place
         values = {"run_id": run.id, "time": run.base_time, "products": (product,), "row": row, "column": column}
         found = self._connections.read(lambda c: c.execute(sql.CHUNKS_AT, values).mappings().first())
+        if found is None and not self._there(run):
+            raise stored.gone(run, product)
         return records.chunk_record(found) if found else None
 
     def field(self, run: Run, product: str) -> NDArray:

@@ -39,7 +39,12 @@ _NEWEST_TIMES = select(runs.c.base_time).where(runs.c.id.in_(_POINTERS))
 _OLD_OBSERVATIONS = (
     select(observations.c.id).where(observations.c.valid_time < bindparam("before")).limit(bindparam("batch"))
 )
-_OLD_FRAMES = select(frames.c.id, frames.c.path).where(frames.c.valid_time < bindparam("before")).limit(_GATHERED)
+_OLD_FRAMES = (
+    select(frames.c.id, frames.c.path)
+    .where(frames.c.id > bindparam("after"), frames.c.valid_time < bindparam("before"))
+    .order_by(frames.c.id)
+    .limit(_GATHERED)
+)
 _DELETE_RUNS = delete(runs).where(runs.c.id.in_(bindparam("ids", expanding=True)))
 _DELETE_OBSERVATIONS = delete(observations).where(observations.c.id.in_(bindparam("ids", expanding=True)))
 _DELETE_FRAMES = delete(frames).where(frames.c.id.in_(bindparam("ids", expanding=True)))
@@ -139,10 +144,16 @@ class Retention:
 
     def _frames_before(self, before: datetime) -> int:
         """Remove the records of frames whose files are gone: those that are there would only arrive again."""
-        rows = self._db.read(lambda c: c.execute(_OLD_FRAMES, {"before": before}).all())
-        ids = [row.id for row in rows if not Path(row.path).exists()]
+        removed, page = 0, {"before": before, "after": 0}
+        while rows := self._db.read(lambda c: c.execute(_OLD_FRAMES, page).all()):
+            page["after"] = rows[-1].id  # on, whether they go or stay: what stays would hide all that follows
+            removed += self._remove_frames([row.id for row in rows if _is_gone(row.path)])
+        return removed
+
+    def _remove_frames(self, ids: list[int]) -> int:
         if ids:
             self._db.write(lambda c: c.execute(_DELETE_FRAMES, {"ids": ids}))
+            time.sleep(PAUSE)
         return len(ids)
 
     def _vacuum(self) -> None:
@@ -187,6 +198,17 @@ class Retention:
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
 
         self._db.read(work)
+
+
+def _is_gone(path: str) -> bool:
+    """Return whether a file is gone; one that cannot be looked at may be there."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _until_none(step: Callable[[], int]) -> int:

@@ -75,6 +75,25 @@ CHUNKS_AT = _CHUNKS_OF.where(
     chunks.c.row == bindparam("row"),
     chunks.c.column == bindparam("column"),
 )
+# Of many runs, newest first: what each says at one lead and place. The base times let PostgreSQL pass over whole days.
+RUNS_SINCE = (
+    select(runs.c.id, runs.c.base_time)
+    .where(
+        runs.c.region == bindparam("region"),
+        runs.c.base_time >= bindparam("since"),
+        runs.c.grid_digest == bindparam("grid"),
+        runs.c.leads > bindparam("lead"),
+    )
+    .order_by(runs.c.base_time.desc())
+    .limit(bindparam("limit"))
+)
+CHUNKS_OF_RUNS = select(chunks.c.run_id, *_CHUNK_COLUMNS).where(
+    chunks.c.run_id.in_(bindparam("ids", expanding=True)),
+    chunks.c.base_time.between(bindparam("first"), bindparam("last")),
+    chunks.c.product == bindparam("product"),
+    chunks.c.row == bindparam("row"),
+    chunks.c.column == bindparam("column"),
+)
 
 OBSERVATIONS = (
     select(observations)
@@ -91,6 +110,10 @@ DELETE_OBSERVATION = delete(observations).where(*_OBSERVATION)
 INSERT_OBSERVATION = insert(observations).returning(observations.c.id)
 INSERT_OBSERVED = insert(observed_chunks)
 OBSERVED = select(observed_chunks).where(observed_chunks.c.observation_id.in_(bindparam("ids", expanding=True)))
+OBSERVED_WITHIN = OBSERVED.where(
+    observed_chunks.c.row.between(bindparam("top"), bindparam("bottom")),
+    observed_chunks.c.column.between(bindparam("left"), bindparam("right")),
+)
 
 _SLOT_COLUMNS = (runs.c.region, runs.c.slot, runs.c.base_time, runs.c.flags)
 SERVED_SLOTS = (

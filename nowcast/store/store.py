@@ -19,6 +19,7 @@ from nowcast.store import statements as sql
 from nowcast.store.cache import ByteCache
 from nowcast.store.connections import Connections
 from nowcast.store.database import check_migrated, open_engine
+from nowcast.store.hindsight import Hindsight
 from nowcast.store.keys import Keys
 from nowcast.store.leases import Lease, Leases, require_lease
 from nowcast.store.models import ModelLives
@@ -76,6 +77,7 @@ class Store:
         self._blocks = BlockCache(cache_bytes)
         self.pixels = RunPixels(self._db, self._blocks)
         self.observations = Observations(self._db, self._blocks)
+        self.hindsight = Hindsight(self._db, self._blocks)
         self.slots = Slots(self._db)
         self.leases = Leases(self._db)
         self.models = ModelLives(self._db)

@@ -23,7 +23,7 @@ def test_it_does_not_start_without_its_database():
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_away_is_503_and_the_process_lives(client, database_url, postgres_url):
+async def test_away_is_503_and_the_process_lives(client, database_url, postgres_url, capsys):
     name = database_url.rsplit("/", 1)[1]
     with psycopg.connect(database_url.replace(name, "postgres"), autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
@@ -34,6 +34,8 @@ async def test_away_is_503_and_the_process_lives(client, database_url, postgres_
                 assert got.status_code == 503, got.text
                 assert got.headers["content-type"] == "application/problem+json"
                 assert int(got.headers["retry-after"]) > 0
+                assert "postgres" not in got.text, "which server, user and database is nobody's business"
+            assert "not currently accepting connections" in capsys.readouterr().out
             assert (await client.get("/healthz")).status_code == 200
             assert "nowcast_store_up 0.0" in (await client.get("/metrics")).text
         finally:

@@ -9,7 +9,7 @@ import pytest
 from nowcast.errors import NoRun
 from nowcast.run import Observation, Place, ScoreRecord
 from nowcast.store.database import downgrade, upgrade
-from nowcast.store.pixels import accumulate
+from nowcast.store.pixels import AT_ONCE, accumulate
 from nowcast.store.store import Store
 from tests.nowcast.stored import SHAPE, STEP, T0, fields, region, run
 
@@ -106,6 +106,79 @@ def test_observations_of_a_span_in_order(store):
     values = store.observations.series(found, 100, 100)
     assert [t for t, _ in values] == [T0, T0 + STEP, T0 + 2 * STEP]
     assert [v for _, v in values] == [pytest.approx(float(field(k)[100, 100]), abs=0.0051) for k in range(3)]
+
+
+@pytest.fixture
+def rows(store, monkeypatch):
+    """How many rows each reading statement has given since."""
+    counts, read = [], store._db.read
+
+    def counted(work):
+        found = read(work)
+        counts.append(len(found))
+        return found
+
+    monkeypatch.setattr(store._db, "read", counted)
+    return counts
+
+
+def test_only_the_chunks_asked_for_are_read(store, rows):
+    """A field has four: of the others, as many blobs as observations lay in the answer and were thrown away."""
+    for k in range(3):
+        store.observations.put(seen(T0 + k * STEP, f"{k}"), field(k))
+    found = store.observations.between("alps", T0, T0 + 9 * STEP)
+    rows.clear()
+    store.observations.series(found, 129, 139)
+    store.observations.plane(found[0], (0, 10, 0, 10))
+    store.observations.plane(found[1], (0, 10, 0, 130))
+    assert rows == [3, 1, 2]
+    store.observations.series(found, 129, 139)
+    assert rows == [3, 1, 2], "kept"
+
+
+def test_a_long_series_is_read_in_pieces(store, rows):
+    for k in range(2 * AT_ONCE + 3):
+        store.observations.put(seen(T0 + k * STEP, f"{k}"), np.full(SHAPE[1:], k, np.float32))
+    found = store.observations.between("alps", T0, T0 + 100 * STEP)
+    rows.clear()
+    assert [value for _, value in store.observations.series(found, 5, 5)] == list(range(2 * AT_ONCE + 3))
+    assert rows == [AT_ONCE, AT_ONCE, 3]
+
+
+def test_what_runs_had_said_comes_oldest_first_and_in_pieces(store, rows):
+    count = AT_ONCE + 3
+    for k in range(count):
+        said = {
+            "rain_mean": np.stack([np.full(SHAPE[1:], v, np.float32) for v in (99, k)]),
+            "prob_1": fields()["prob_1"],
+        }
+        store.publish(run(base_time=T0 + k * STEP), said)
+    store.publish(run(base_time=T0 + count * STEP, grid_digest="h" * 64), fields())
+    store.publish(run("lowlands", base_time=T0), fields())
+    rows.clear()
+    told = store.hindsight.series("alps", "g" * 64, (129, 139), 1, T0 + STEP, 100)
+    assert [(t.base_time, t.rate) for t in told] == [(T0 + k * STEP, k) for k in range(1, count)]
+    assert rows == [count - 1, AT_ONCE, count - 1 - AT_ONCE], "the runs, then a chunk of each, so many at once"
+    size = store.cached_bytes
+    assert size < count * 2 * 2 * 12 + 1000, "of the corner chunk (2, 2, 12) one lead is kept"
+    assert store.hindsight.series("alps", "g" * 64, (129, 139), 1, T0 + STEP, 100) == told
+    newest = store.hindsight.series("alps", "g" * 64, (0, 0), 1, T0, 2)
+    assert [t.rate for t in newest] == [count - 2, count - 1], "of more than the limit, the newest"
+    assert store.hindsight.series("alps", "g" * 64, (0, 0), 2, T0, 100) == [], "no run is as long"
+
+
+def test_a_run_that_is_replaced_while_it_is_looked_back_at_is_left_out(store):
+    for k in range(2):
+        store.publish(run(base_time=T0 + k * STEP), fields(k + 1))
+    load = store.hindsight._load
+
+    def late(*args):
+        store.publish(run(base_time=T0, mark=9), fields(9))
+        return load(*args)
+
+    store.hindsight._load = late
+    told = store.hindsight.series("alps", "g" * 64, (0, 0), 0, T0, 9)
+    assert [(t.base_time, t.rate) for t in told] == [(T0 + STEP, 2.0)]
 
 
 def test_slots(store):

@@ -101,6 +101,52 @@ def test_limits_answer_429_and_say_when(sqlite_url, store):
         assert client.get("/healthz").status_code == 200
 
 
+def asking(app, address="203.0.113.9", root=""):
+    """A client that asks from an address, through a server that has the application under a path."""
+    transport = httpx.ASGITransport(app, client=(address, 50000), root_path=root)
+    return httpx.AsyncClient(transport=transport, base_url=f"http://nowcast{root}")
+
+
+@pytest.mark.anyio
+async def test_all_addresses_of_a_network_of_ipv6_share_a_limit(sqlite_url, store):
+    """Whoever has one has 2^64 of them; addresses of IPv4 that come as IPv6 are still each its own."""
+    app = create_app(Settings(database_url=sqlite_url, rate_per_minute=2))
+
+    async def statuses(*addresses):
+        answers = []
+        for address in addresses:
+            async with asking(app, address) as client:
+                answers.append((await client.get("/v1/palettes")).status_code)
+        return answers
+
+    assert await statuses("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:0:9::3") == [200, 200, 429]
+    assert await statuses("2001:db8:0:1::1", "fe80::1%eth0", "::ffff:192.0.2.1", "::ffff:192.0.2.2") == [200] * 4
+    assert await statuses("192.0.2.1", "192.0.2.1", "no address", "") == [200, 429, 200, 200]
+    app.state.services.store.close()
+
+
+@pytest.mark.anyio
+async def test_scopes_hold_under_a_path_too(sqlite_url, store):
+    """With uvicorn's `--root-path`, a key that may only read opened the files and the metrics."""
+    reader, text = make_key("page", ("read",), served.now())
+    store.keys.add(reader)
+    app = create_app(Settings(database_url=sqlite_url, require_key=True))
+    async with asking(app, root="/rain") as client:
+        assert (await client.get("/healthz")).status_code == 200
+        for path, status in (("/v1/regions", 200), ("/v1/files/alps/20200101T0000Z.nc", 401), ("/metrics", 401)):
+            assert (await client.get(path, headers={"X-API-Key": text})).status_code == status, path
+        endless = await client.head("/v1/events", headers={"X-API-Key": text})
+        assert endless.status_code in (404, 405), "the second where the page is not built, which has all other paths"
+    app.state.services.store.close()
+
+
+def test_a_date_beyond_all_numbers_is_none(store, client):
+    served.publish(store, base_time())
+    for date in ("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"):
+        for path in ("/v1/forecast", "/v1/forecast.csv"):
+            assert client.get(path, params=POINT, headers={"If-Modified-Since": date}).status_code == 200
+
+
 def test_a_refused_body_takes_no_place(sqlite_url, store):
     with limited(sqlite_url, concurrent=1) as address, httpx.Client(base_url=address) as client:
         for _ in range(3):

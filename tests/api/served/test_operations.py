@@ -121,7 +121,7 @@ def test_what_became_of_models_is_told_newest_first_and_paged(store, client):
     store.models.step(Transition("edge-2", "edge", State.CANDIDATE, (), "ada", at + 4 * STEP, "another"))
     first = client.get("/v1/models/history", params={"limit": 2}).json()
     assert [(s["model"], s["state"]) for s in first] == [("edge-2", "candidate"), ("edge-1", "rolled-back")]
-    assert first[1]["who"] == "ada"
+    assert first[1]["who"] == "operator", "a person's name is not published"
     assert first[1]["why"] == "because 3"
     assert first[1]["numbers"] == {"difference": 0.02, "low": None, "regimes": {"dry": {"cycles": 3}}}
     rest = client.get("/v1/models/history", params={"before": first[-1]["id"], "model": "edge-1"}).json()

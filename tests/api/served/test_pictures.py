@@ -123,17 +123,6 @@ def test_a_run_without_satellites_has_no_such_picture(store, client):
     assert client.get(url).status_code == 404
 
 
-def test_a_run_replaced_while_it_is_counted_gives_the_newest_one(store, app, client):
-    base = base_time()
-    served.publish(store, base)
-    region = store.regions()[0]
-    old = store.newest("alps")
-    served.publish(store, base, mean=np.zeros((LEADS, *GRID.shape), np.float32))
-    run, coverage = app.state.services.coverages.current(old, region)
-    assert run.id > old.id
-    assert coverage.seen == (1.0,) * LEADS
-
-
 def test_interpolated_positions_are_those_of_pyproj():
     for grid in (GRID, served.regions()[1].grid):
         for box in (region_box(grid), tile_box(7, 66, 44, 256), tile_box(5, 16, 11, 256), tile_box(0, 0, 0, 256)):

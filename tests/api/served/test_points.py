@@ -1,12 +1,16 @@
 """Point forecasts: values are the store's, missing is null, and the sentence says what the numbers say."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
+from sqlalchemy import delete
 
+import api.history
 from api.point_schemas import PointForecast
+from nowcast.store import runs as stored
+from nowcast.store.tables import runs
 from tests.api.served import made as served
 from tests.api.served.made import BERN, ENSEMBLE, GRID, LEADS, STEP, ZURICH, base_time
 
@@ -155,6 +159,46 @@ def test_history_sets_what_was_said_beside_what_was_seen(store, client):
     short = client.get("/v1/history", params={"lat": LAT, "lon": LON, "hours": 0.2}).json()
     assert len(short["observed"]) < 8
     assert client.get("/v1/history", params={"lat": BERN[0], "lon": 0, "hours": 0.2}).status_code == 404
+
+
+def test_a_day_of_history_is_a_day_whatever_the_interval(store, client):
+    """A radar every two minutes makes 720 runs a day: 300 of them, ten hours, were all that was told."""
+    base, every = base_time(), timedelta(minutes=2)
+    pieces = stored.encode(served.run(base), {"rain_mean": np.full((LEADS, *GRID.shape), 2, np.float32)})
+    times = [base - k * every for k in range(700)]
+    store._db.write(lambda c: [stored.publish(c, served.run(time), pieces) for time in times])
+    served.observe(store, times[-1], digest="first")
+    body = client.get("/v1/history", params={"lat": LAT, "lon": LON, "hours": 24}).json()
+    assert [datetime.fromisoformat(f["base_time"]) for f in body["forecast"]] == times[::-1]
+    assert {f["rain_mean"] for f in body["forecast"]} == {2.0}
+    assert len(body["observed"]) == 1
+    assert body["cut"] is False
+
+
+def test_history_says_where_it_is_cut(store, client, monkeypatch):
+    monkeypatch.setattr(api.history, "MOST", 5)
+    base = base_time()
+    for k in range(8):
+        served.publish(store, base - k * STEP)
+        served.observe(store, base - k * STEP, digest=f"{k}")
+
+    def ask(hours):
+        body = client.get("/v1/history", params={"lat": LAT, "lon": LON, "hours": hours}).json()
+        seen, said = ([datetime.fromisoformat(x["valid_time"]) for x in body[n]] for n in ("observed", "forecast"))
+        return body["cut"], datetime.fromisoformat(body["since"]), seen, said
+
+    cut, since, seen, said = ask(2)
+    assert cut
+    assert since == base - 4 * STEP + timedelta(minutes=30), "there are five forecasts from here on"
+    assert said == [since + k * STEP for k in range(5)]
+    assert seen == [], "both lists start there"
+    store._db.write(lambda c: c.execute(delete(runs)))
+    cut, since, seen, said = ask(2)
+    assert (cut, since, said) == (True, base - 4 * STEP, [])
+    assert seen == [since + k * STEP for k in range(5)]
+    cut, since, seen, _ = ask(0.25)
+    assert not cut
+    assert len(seen) < 5
 
 
 def test_history_leaves_out_observations_on_another_grid(store, client):
