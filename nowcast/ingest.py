@@ -29,6 +29,10 @@ from nowcast.verdict import Action, Thresholds, Verdict
 log = structlog.get_logger()
 
 SETTLED = 2.0
+LONGEST_LOOK = 5.0
+"""Seconds that one look may read for: a feed folder full of files that hang their parser must hold up no forecast."""
+YOUNG = 3600.0
+"""Seconds since its last change in which a file may still serve a forecast, and goes before what has lain longer."""
 REVISIONS = 16
 """How many files of one valid time are told apart."""
 UNFINISHED = (".part", ".tmp")
@@ -112,16 +116,21 @@ class Intake:
     _told: str = ""
 
     def ingest(self, sources: set[str], now: datetime) -> list[FrameRecord]:
-        """Record every file of `sources` that has arrived since the last look; return the new ones, oldest first."""
-        taken = []
-        for source in sorted(sources):
-            known = self._known.setdefault(source, self.store.known_paths(source))
-            for path in sorted((self.folder / source).glob("*")):
-                if str(path) not in known and self._settled(path, now):
-                    record = self._take(path, source, now)
-                    if record:
-                        known.add(str(path))
-                        taken.append(record)
+        """Record every file of `sources` that has arrived since the last look; return the new ones, oldest first.
+
+        What `LONGEST_LOOK` does not allow for is left to the next look: first what has lain for more than `YOUNG`.
+        """
+        arrived = [(path, source) for source in sorted(sources) for path in self._arrived(source, now)]
+        arrived.sort(key=lambda each: self._looked[each[0]][1] < (time.time() - YOUNG) * 1e9)
+        taken, until = [], time.monotonic() + LONGEST_LOOK
+        for number, (path, source) in enumerate(arrived):
+            if time.monotonic() > until:
+                log.warning("files wait for the next look", read=number, waiting=len(arrived) - number)
+                break
+            record = self._take(path, source, now)
+            if record:
+                self._known[source].add(str(path))
+                taken.append(record)
         return taken
 
     def forget_gone(self) -> None:
@@ -133,6 +142,12 @@ class Intake:
                 del memory[path]
         for digest in list(self.flags)[:-FLAGS_KEPT]:
             del self.flags[digest]
+
+    def _arrived(self, source: str, now: datetime) -> list[Path]:
+        """Return the files of a source that have arrived and are not known, by name: mostly the oldest first."""
+        known = self._known.setdefault(source, self.store.known_paths(source))
+        paths = sorted((self.folder / source).glob("*"))
+        return [path for path in paths if str(path) not in known and self._settled(path, now)]
 
     def _settled(self, path: Path, now: datetime) -> bool:
         try:

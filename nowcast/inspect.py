@@ -52,6 +52,8 @@ class Inspection:
         Over the seen cells, mm/h; None where nothing is seen.
     quality
         Mean over the seen cells that have one, 0 … 1; None where the file has none.
+    comment
+        What else is worth knowing of how the file was read: what was chosen, or left out.
     """
 
     file: str
@@ -74,6 +76,7 @@ class Inspection:
     maximum: float | None
     quality: float | None
     digest: str
+    comment: str = ""
 
     def to_json(self) -> str:
         """Return one line of JSON; the time is ISO 8601 in UTC."""
@@ -95,6 +98,7 @@ class Inspection:
             ("wet", f"{100 * self.wet:.2f} % of what is seen (≥ {DRY_BELOW} mm/h)"),
             ("rain rate", rates),
             ("quality", "none" if self.quality is None else f"mean {self.quality:.3f}"),
+            *([("comment", self.comment)] if self.comment else []),
             ("SHA-256", self.digest),
         ]
 
@@ -146,6 +150,7 @@ def describe(frame: xr.Dataset, file: str, source: Source) -> Inspection:
         maximum=float(seen.max()) if seen.size else None,
         quality=_mean_quality(frame),
         digest=str(frame.attrs["digest"]),
+        comment=str(frame.attrs.get("comment", "")),
     )
 
 

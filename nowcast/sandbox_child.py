@@ -70,6 +70,7 @@ def _packed(frame: "xr.Dataset") -> tuple[dict[str, Any], tuple[Any, ...]]:
         "source": frame.attrs["source"],
         "digest": frame.attrs["digest"],
         "accumulation_minutes": frame.attrs["accumulation_minutes"],
+        "comment": frame.attrs.get("comment", ""),
     }
     return header, tuple(frame[name].values for name in names)
 

@@ -30,6 +30,7 @@ from nowcast.confine import Limits
 from nowcast.errors import ConfigError, InputError, NoRoom, ReaderMissing, UnreadableFile, WrongGrid, WrongTime
 from nowcast.frame import make_frame
 from nowcast.grid import Grid
+from nowcast.sources.base import noted, printable
 from nowcast.sources.guard import MAX_CELLS
 
 ERRORS: dict[str, type[InputError]] = {
@@ -94,10 +95,10 @@ class Worker:
         finally:
             copy.unlink(missing_ok=True)
         if "error" in header:
-            message = str(header["message"]).replace(str(copy.name), str(path), 1)
+            message = printable(str(header["message"]).replace(str(copy.name), str(path), 1))
             raise ERRORS.get(str(header["error"]), UnreadableFile)(message)
         try:
-            return _frame(header, fields)
+            return _frame(header, fields, source_name)
         except InputError:
             raise
         except Exception as error:
@@ -219,13 +220,15 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _frame(header: dict[str, Any], fields: list[NDArray[np.float32]]) -> xr.Dataset:
+def _frame(header: dict[str, Any], fields: list[NDArray[np.float32]], source_name: str | None) -> xr.Dataset:
     """Return the frame that a child's answer makes, checked by the same rules as any."""
+    if source_name not in {None, header["source"]}:
+        raise ValueError(f"its source is {header['source']!r}, not {source_name!r}")
     named = dict(zip(header["arrays"], fields, strict=True))
     crs, x0, y0, dx, dy, height, width = header["grid"]
     if not isinstance(crs, str) or any(word in crs for word in UNSAFE_CRS):
         raise WrongGrid(f"CRS {str(crs)[:200]!r} names files or programs; give a plain CRS")
-    return make_frame(
+    frame = make_frame(
         named["rain_rate"],
         Grid(crs, float(x0), float(y0), float(dx), float(dy), int(height), int(width)),
         datetime.fromisoformat(header["valid_time"]),
@@ -234,3 +237,4 @@ def _frame(header: dict[str, Any], fields: list[NDArray[np.float32]]) -> xr.Data
         accumulation_minutes=float(header["accumulation_minutes"]),
         quality=named.get("quality"),
     )
+    return noted(frame, str(header["comment"]))

@@ -46,10 +46,21 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Taken:
-    """A file that has arrived: its row then, and the headers that ask for it only if it has changed since."""
+    """A file that has arrived: its row then, and the headers that ask for it only if it has changed since.
+
+    Attributes
+    ----------
+    again
+        How often it is still asked for though no row tells that it has changed, until it comes the same.
+    """
 
     row: int = 0
     unless: dict[str, str] = field(default_factory=dict)
+    again: int = 0
+
+    def changed(self, row: int) -> bool:
+        """Tell whether the file may be another by now, and the server can tell."""
+        return self.again > 0 or (row != self.row and bool(self.unless))
 
 
 @dataclass
@@ -113,36 +124,43 @@ class HttpFeed:
         if answer is not None:
             text = unquote(b"".join(answer.blocks).decode("utf-8", "replace"))
             # Not by its time: a folder's does not change with the files in it.
-            unless = {header: tag for header, tag in answer.unless.items() if header == "If-None-Match"}
+            unless = {header: tag for header, tag in _sure(answer).items() if header == "If-None-Match"}
             self._pages[url] = Page(unless, rows_of(text, self.config.pattern))
         return self._pages[url].rows
 
     def _take(self, file: Wanted) -> Path | None:
-        """Fetch a file that has not arrived, or whose row has changed since: a correction, or it was half written."""
+        """Fetch a file that has not arrived, or may have changed since: a correction, or it was half written."""
         taken = self._taken.get(file.name)
-        if self.inbox.has(file.name) if taken is None else file.row == taken.row or not taken.unless:
+        if self.inbox.has(file.name) if taken is None else not taken.changed(file.row):
             return None
         url = self._direct(file.url) if self.config.indirect else file.url
         answer = self._ask(url, self.config.max_bytes, taken.unless if taken else {}, bool(self.config.indirect))
         if answer is not None:
             return self._put(file, answer)
         if taken is not None:
-            self._taken[file.name] = replace(taken, row=file.row)
+            self._taken[file.name] = replace(taken, row=file.row, again=0)
         return None
 
     def _put(self, file: Wanted, answer: Answer) -> Path | None:
-        path = self.inbox.put(file.name, answer.blocks, self.config.max_bytes)
-        # The same bytes again: this server sends the whole file whatever it is asked, so it is asked no more.
-        self._taken[file.name] = Taken(file.row, answer.unless if path else {})
+        path, before = self.inbox.put(file.name, answer.blocks, self.config.max_bytes), self._taken.get(file.name)
+        if path:
+            self._taken[file.name] = Taken(file.row, _sure(answer), self._again(file, answer))
+        else:  # the same bytes: where it was to send others alone, this server cannot be asked, and is asked no more
+            self._taken[file.name] = Taken(file.row, {} if before and before.unless else answer.unless)
         while len(self._taken) > 2000:
             self._taken.pop(next(iter(self._taken)))
         return path
+
+    def _again(self, file: Wanted, answer: Answer) -> int:
+        """Return how often an answer is asked for again that may be cut, or of a file that was still being written."""
+        before = self._taken.get(file.name, Taken()).again or self.config.tries
+        return before - 1 if not answer.ended or (not file.row and answer.unless) else 0
 
     def _direct(self, url: str) -> str:
         answer = self._ask(url, 65_536, {})
         try:
             return str(json.loads(b"".join(answer.blocks if answer else ()))[self.config.indirect])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:  # the last of brackets in brackets
             raise FeedError(f"{url}: answers no JSON with {self.config.indirect!r}; check the feed") from error
 
     def _ask(self, url: str, limit: int, unless: dict[str, str], bare: bool = False) -> Answer | None:
@@ -187,6 +205,11 @@ class HttpFeed:
         if answer.status != 200:
             raise Refused(f"answers {answer.status}; check the feed's URL and key")
         return answer
+
+
+def _sure(answer: Answer) -> dict[str, str]:
+    """Return the headers that ask for another than this answer; of one that may be cut, the same is wanted again."""
+    return answer.unless if answer.ended else {}
 
 
 def rows_of(text: str, pattern: str) -> dict[str, int]:

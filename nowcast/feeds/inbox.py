@@ -4,7 +4,9 @@ import hashlib
 import os
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +15,8 @@ from nowcast.errors import FeedError, NoRoom
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+=,~-]{0,199}")
 PACKED = (".gz", ".bz2")
 UNFINISHED = (".part", ".tmp")
+ABANDONED = 3600.0
+"""Seconds since its last change after which no one writes a part any more: its process was killed."""
 T = TypeVar("T")
 
 
@@ -31,6 +35,10 @@ class Inbox:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise NoRoom.of(folder, error) from error
+        for part in folder.glob(".*.part"):
+            with suppress(OSError):  # another process has just finished it
+                if time.time() - part.stat().st_mtime > ABANDONED:
+                    part.unlink()
 
     def has(self, name: str) -> bool:
         """Tell whether a file of that name is there; `NoRoom` where the folder cannot be searched."""

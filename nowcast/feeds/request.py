@@ -15,6 +15,8 @@ from nowcast.feeds.config import FeedConfig
 BLOCK = 1 << 16
 AGENT = "nowcast (rain nowcasting; https feeds)"
 LONGEST_PAUSE = 600.0
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses that a gateway turns into the IPv4 address of their last 32 bits (RFC 6052)."""
 
 
 class Refused(Exception):
@@ -31,6 +33,8 @@ class Answer:
         Headers that ask for it only if it has changed since; empty where the server offers none.
     retry_after
         Seconds that the server wants to be left alone, 0 where it does not say.
+    ended
+        Whether the server said where it ends, by a length or chunks: else a connection that breaks looks like the end.
     """
 
     status: int
@@ -38,6 +42,7 @@ class Answer:
     unless: dict[str, str]
     location: str
     retry_after: float
+    ended: bool
 
 
 class Deadline:
@@ -105,7 +110,7 @@ def _connect(scheme: str, host: str, port: int, private: bool, deadline: Deadlin
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     for address in addresses:
-        if not private and not ipaddress.ip_address(address.split("%")[0]).is_global:
+        if not private and not _public(address):
             raise Refused(f"{host} is {address}, an address of a private network; set private = true if that is meant")
     sock = _reach(addresses, port, deadline)
     sock.settimeout(deadline.check())
@@ -115,6 +120,15 @@ def _connect(scheme: str, host: str, port: int, private: bool, deadline: Deadlin
     connection = http.client.HTTPConnection(host, port)
     connection.sock = sock
     return connection
+
+
+def _public(address: str) -> bool:
+    """Tell whether an address is of the internet, and so is the IPv4 address that it may stand for."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    inner: ipaddress.IPv4Address | None = None
+    if isinstance(ip, ipaddress.IPv6Address):
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in NAT64 else ip.ipv4_mapped or ip.sixtofour
+    return ip.is_global and (inner is None or inner.is_global)
 
 
 def _reach(addresses: list[str], port: int, deadline: Deadline) -> socket.socket:
@@ -127,9 +141,9 @@ def _reach(addresses: list[str], port: int, deadline: Deadline) -> socket.socket
 
 def _answer(connection: http.client.HTTPConnection, limit: int, deadline: Deadline) -> Answer:
     response = connection.getresponse()
-    stated = response.headers.get("Content-Length")
-    if stated and stated.isdigit() and int(stated) > limit:
-        raise Refused(f"states {stated} bytes, at most {limit} are taken; raise max_bytes if that is right")
+    stated = _number(response.headers.get("Content-Length"))
+    if stated is not None and stated > limit:
+        raise Refused(f"states {stated:.0f} bytes, at most {limit} are taken; raise max_bytes if that is right")
     blocks, size = [], 0
     while True:
         if connection.sock is not None:
@@ -143,10 +157,11 @@ def _answer(connection: http.client.HTTPConnection, limit: int, deadline: Deadli
             raise Refused(f"sends more than {limit} bytes; raise max_bytes if that is right")
         blocks.append(block)
     deadline.check()  # the watchdog's cut looks like the end where no length is stated
-    if stated and stated.isdigit() and size != int(stated) and response.status == 200:
-        raise ConnectionError(f"sent {size} of {stated} bytes")
+    if stated is not None and size != stated and response.status == 200:
+        raise ConnectionError(f"sent {size} of {stated:.0f} bytes")
     header = response.headers
-    return Answer(response.status, blocks, _unless(header), header.get("Location", ""), _pause(header))
+    ended = stated is not None or response.chunked
+    return Answer(response.status, blocks, _unless(header), header.get("Location", ""), _pause(header), ended)
 
 
 def _unless(headers: http.client.HTTPMessage) -> dict[str, str]:
@@ -157,5 +172,9 @@ def _unless(headers: http.client.HTTPMessage) -> dict[str, str]:
 
 
 def _pause(headers: http.client.HTTPMessage) -> float:
-    value = headers.get("Retry-After", "")
-    return min(float(value), LONGEST_PAUSE) if value.isdigit() else 0.0
+    return min(_number(headers.get("Retry-After")) or 0.0, LONGEST_PAUSE)
+
+
+def _number(text: str | None) -> float | None:
+    """Return a number that a header states; None for what is none, such as a date, or a "²" that `isdigit` lets by."""
+    return float(text) if text and text.isascii() and text.isdigit() else None

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from nowcast.errors import ConfigError, NowcastError, UnreadableFile
@@ -88,7 +89,9 @@ def read_frame(path: Path, source: Source | None = None) -> xr.Dataset:
     source = source or source_of(path)
     try:
         frame = source.read(path)
-        grid_of(frame)  # coordinates of a damaged file may make no grid
+        grid = grid_of(frame)  # coordinates of a damaged file may make no grid
+        if not np.isfinite((grid.x0, grid.y0, grid.dx, grid.dy)).all():
+            raise UnreadableFile(f"{path}: its cells have no place ({grid.x0:g}, {grid.y0:g}); fetch it again")
         frame.attrs["digest"] = digest_of(path)
     except NowcastError:
         raise

@@ -18,6 +18,9 @@ from nowcast.frame import DRY_BELOW
 HEAD_BYTES = 4096
 INSTANT = "instant of the scan"
 ENDS = "end of the interval"
+LONGEST_NOTE = 2000
+NO_MARKUP = str.maketrans("[]", "()")
+"""What draws tables in terminals takes a file's `[/b]` for its own, and fails of it."""
 
 
 class Source(Protocol):
@@ -81,6 +84,19 @@ def digest_of(path: Path) -> str:
 def named(path: Path, patterns: tuple[str, ...]) -> bool:
     """Tell whether the file's name matches one of the shell patterns."""
     return any(fnmatchcase(path.name, pattern) for pattern in patterns)
+
+
+def noted(frame: xr.Dataset, *notes: str) -> xr.Dataset:
+    """Return the frame with what is worth knowing of how its file was read as its `comment`, for `nowcast inspect`."""
+    told = "; ".join(note for note in notes if note)
+    if told:
+        frame.attrs["comment"] = printable(told).translate(NO_MARKUP)
+    return frame
+
+
+def printable(text: str) -> str:
+    """Return words of a file as a terminal may be shown them: no control characters, and not more than a few lines."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:LONGEST_NOTE])
 
 
 def zr_rate(dbz: NDArray[np.floating], a: float = 200.0, b: float = 1.6) -> NDArray[np.float32]:

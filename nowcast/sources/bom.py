@@ -13,7 +13,7 @@ import xarray as xr
 
 from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
-from nowcast.sources.base import ENDS, named
+from nowcast.sources.base import ENDS, named, noted
 from nowcast.sources.cf import crs_of, grid_and_rows, one_time
 from nowcast.sources.guard import NETCDF, open_netcdf
 
@@ -41,7 +41,8 @@ class BomSource:
             end = one_time(dataset, field, path)
             span = dataset["valid_time"].values - dataset["start_time"].values
             minutes = float(span / np.timedelta64(1, "m"))
-            grid, values = grid_and_rows(dataset, field, crs_of(dataset, field, "y", path), path)
+            found = grid_and_rows(dataset, field, crs_of(dataset, field, "y", path), path)
         if not 0 < minutes <= 1440:
             raise UnreadableFile(f"{path}: accumulation lasts {minutes:g} min; fetch it again")
-        return make_frame(values * np.float32(60 / minutes), grid, end, self.name, accumulation_minutes=minutes)
+        rate = found.values * np.float32(60 / minutes)
+        return noted(make_frame(rate, found.grid, end, self.name, accumulation_minutes=minutes), found.told)

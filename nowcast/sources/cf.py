@@ -1,12 +1,14 @@
 """Generic CF NetCDF: one rain-rate field at one time, on a 1-D `y`/`x` or latitude/longitude grid.
 
 The variable is found by standard name, its unit converted, its grid taken from `grid_mapping` (or WGS 84 where the
-coordinates are latitude and longitude), its `_FillValue` becomes NaN. Rows are turned so that the first is north;
-(x, y), the order of GPM IMERG, becomes (y, x) where the coordinates say which is which.
+coordinates are latitude and longitude), its `_FillValue` and what lies outside its valid range become NaN. Rows are
+turned so that the first is north; (x, y), the order of GPM IMERG, becomes (y, x) where the coordinates say which is
+which.
 The helpers here serve the other NetCDF sources too.
 """
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +20,8 @@ from pyproj import CRS
 from nowcast.errors import UnreadableFile, WrongTime
 from nowcast.frame import make_frame
 from nowcast.grid import WGS84, Grid
-from nowcast.sources.base import ENDS
-from nowcast.sources.guard import NETCDF, check_shape, open_netcdf
+from nowcast.sources.base import ENDS, noted
+from nowcast.sources.guard import NETCDF, check_scale, check_shape, open_netcdf
 
 TIMES = ("valid_time", "time")
 STANDARD_NAMES = ("rainfall_rate", "lwe_precipitation_rate", "precipitation_flux", "rainfall_flux")
@@ -38,6 +40,29 @@ AXES = {
     "y": re.compile(r"degrees?_?(north|N)|latitude|grid_latitude|projection_y_(angular_)?coordinate|Y"),
 }
 """What `units`, `standard_name` or `axis` of a coordinate say of that axis (CF 1.11, chapters 4 and 5.6)."""
+BOUNDS = {"valid_range": [0, 1], "valid_min": [0], "valid_max": [1]}
+"""Attributes that bound valid values, and which bounds they state (CF 1.11, chapter 2.5.1)."""
+TURNED = ("grid_", "projection_")
+"""Begin the standard names of coordinates that are no longitude and latitude, though they may be degrees."""
+SIGNS = {"true": "u", "false": "i"}
+"""By `_Unsigned`: the kind of integer that the stored ones are meant as."""
+
+
+@dataclass(frozen=True)
+class Gridded:
+    """A field on its grid.
+
+    Attributes
+    ----------
+    values
+        (H, W), north first, NaN where the file has no valid value.
+    told
+        What was done about the valid range that the file states, empty where it states none.
+    """
+
+    grid: Grid
+    values: NDArray[np.float32]
+    told: str
 
 
 class CfSource:
@@ -62,11 +87,10 @@ class CfSource:
                 )
             time = one_time(_at_ends(dataset), field, path)
             y_name = str(field.squeeze(drop=True).dims[0])
-            grid, values = grid_and_rows(dataset, field, crs_of(dataset, field, y_name, path), path)
+            found = grid_and_rows(dataset, field, crs_of(dataset, field, y_name, path), path)
             minutes = float(dataset.attrs.get("accumulation_minutes", 0.0))
-        return make_frame(
-            values * np.float32(TO_MM_PER_HOUR[unit]), grid, time, self.name, accumulation_minutes=minutes
-        )
+        rate = found.values * np.float32(TO_MM_PER_HOUR[unit])
+        return noted(make_frame(rate, found.grid, time, self.name, accumulation_minutes=minutes), found.told)
 
 
 def _at_ends(dataset: xr.Dataset) -> xr.Dataset:
@@ -113,38 +137,86 @@ def one_time(dataset: xr.Dataset, field: xr.DataArray, path: Path) -> datetime:
 
 
 def grid_and_rows(
-    dataset: xr.Dataset, field: xr.DataArray, crs: str, path: Path, scale: float = 0.0
-) -> tuple[Grid, NDArray[np.float32]]:
-    """Return the grid of a field's 1-D coordinates and its values, north first; kilometres become metres.
+    dataset: xr.Dataset,
+    field: xr.DataArray,
+    crs: str,
+    path: Path,
+    scale: float = 0.0,
+    marks: tuple[float, ...] = (),
+) -> Gridded:
+    """Return the grid of a field's 1-D coordinates and its valid values; kilometres become metres.
 
     Parameters
     ----------
     scale
         Factor from coordinate units to units of `crs`; 0 = as the coordinate's units say.
+    marks
+        Values that mean something though they may lie outside the valid range.
     """
-    field = field.squeeze(drop=True)
+    check_scale(path, float(field.encoding.get("scale_factor", 1.0)))
+    stated, field = field, field.squeeze(drop=True)
     if field.ndim != 2:
         raise UnreadableFile(f"{path}: {field.name} has dims {field.dims} after dropping single ones; give two")
     check_shape(path, *field.shape)
     y_name, x_name = (str(d) for d in field.dims)
     if y_name not in dataset.variables or x_name not in dataset.variables:
         raise UnreadableFile(f"{path}: no 1-D coordinates {y_name} and {x_name}; regrid the file or describe its grid")
-    told = {_axis_told(dataset[name]) for name in (y_name, x_name)}
-    if told in ({"x"}, {"y"}):
+    axes = {_axis_told(dataset[name]) for name in (y_name, x_name)}
+    if axes in ({"x"}, {"y"}):
         raise UnreadableFile(
-            f"{path}: {y_name} and {x_name} of {field.name} both say that they are the {told.pop()} axis;"
+            f"{path}: {y_name} and {x_name} of {field.name} both say that they are the {axes.pop()} axis;"
             " correct their units, standard_name or axis"
         )
     field = _rows_first(dataset, field)
     y_name, x_name = (str(d) for d in field.dims)
     y, x = (_axis(dataset[name], crs, scale) for name in (y_name, x_name))
-    values = np.asarray(field.values, dtype=np.float32)
+    values = _unrounded(np.asarray(field.values, dtype=np.float32), stated)
     if y[0] < y[-1]:
         y, values = y[::-1], values[::-1]
+    values, told = _valid(stated, values, marks)
     try:
-        return Grid.of(crs, x, y), values
+        return Gridded(Grid.of(crs, x, y), values, told)
     except ValueError as error:
         raise UnreadableFile(f"{path}: {error}; regrid the file") from error
+
+
+def _unrounded(values: NDArray[np.float32], field: xr.DataArray) -> NDArray[np.float32]:
+    """Return packed values with 0 for what is below it by less than half a code: 0 is no code of most packings."""
+    codes = np.dtype(field.encoding.get("dtype", "f4")).kind in "iu"
+    step = abs(float(field.encoding.get("scale_factor", 0.0))) if codes else 0.0
+    return np.where((values < 0) & (values > -0.51 * step), np.float32(0), values) if step else values
+
+
+def _valid(
+    field: xr.DataArray, values: NDArray[np.float32], marks: tuple[float, ...]
+) -> tuple[NDArray[np.float32], str]:
+    """Return the values, NaN outside the valid range that the file states for them, and what was done.
+
+    Of packed data the bounds are those of the packed values, and must be of their type. Where they are not, some mean
+    unpacked values and others do not: which one, nothing says, so they are told and not applied.
+    """
+    bounds = {name: np.ravel(field.attrs[name]) for name in BOUNDS if name in field.attrs}
+    if not bounds:
+        return values, ""
+    told = f"{field.name} states {', '.join(f'{name} {str(stated[:2])[:80]}' for name, stated in bounds.items())}"
+    stored, packed = np.dtype(field.encoding.get("dtype", "f4")), {"scale_factor", "add_offset"} & set(field.encoding)
+    if any(stated.dtype.kind not in "iuf" or len(stated) != len(BOUNDS[name]) for name, stated in bounds.items()):
+        return values, f"{told}, which bounds nothing and is not applied"
+    if packed and any(stated.dtype != stored for stated in bounds.values()):
+        return values, f"{told}, not of the packed values' type ({stored}), so it is not applied (CF 2.5.1)"
+    limits = np.array([-np.inf, np.inf])
+    for name, stated in bounds.items():
+        sign = SIGNS.get(str(field.encoding.get("_Unsigned")).lower()) if stated.dtype.kind in "iu" else None
+        limits[BOUNDS[name]] = stated.view(f"{sign}{stated.itemsize}") if sign else stated
+    if packed:
+        limits += np.array([-0.5, 0.5]) if stored.kind in "iu" else 0  # codes are whole, unpacked values are rounded
+        limits = np.sort(limits * field.encoding.get("scale_factor", 1.0) + field.encoding.get("add_offset", 0.0))
+    low, high = limits.astype(np.float32)
+    outside = (values < low) | (values > high)
+    outside[np.isin(values, np.array(marks, np.float32))] = False
+    if not outside.any():
+        return values, ""
+    return np.where(outside, np.float32(np.nan), values), f"{told}: {outside.sum()} cells outside it are not seen"
 
 
 def north_first(dataset: xr.Dataset, field: xr.DataArray) -> NDArray:
@@ -176,12 +248,14 @@ def _axis(coordinate: xr.DataArray, crs: str, scale: float) -> NDArray[np.float6
 
 def crs_of(dataset: xr.Dataset, field: xr.DataArray, y_name: str, path: Path) -> str:
     """Return the CRS (WKT) of the field's grid mapping, in metres; WGS 84 where coordinates are degrees."""
-    mapping = field.attrs.get("grid_mapping") or field.encoding.get("grid_mapping")
-    if mapping and mapping in dataset.variables:
+    stated = field.attrs.get("grid_mapping") or field.encoding.get("grid_mapping") or ""
+    mapping = str(stated).split(":")[0].strip()  # "crs: x y" says which coordinates it is of
+    if mapping in dataset.variables:
         attributes = dataset[mapping].attrs
         return str(attributes["crs_wkt"]) if "crs_wkt" in attributes else CRS.from_cf(attributes).to_wkt()
-    if str(dataset[y_name].attrs.get("units", "")).startswith("degree"):
+    y = dataset[y_name].attrs
+    if str(y.get("units", "")).startswith("degree") and not str(y.get("standard_name", "")).startswith(TURNED):
         return WGS84
     raise UnreadableFile(
-        f"{path}: {field.name} names no grid_mapping and {y_name} is not in degrees; add a grid mapping"
+        f"{path}: {field.name} names no grid_mapping and {y_name} is no latitude in degrees; add a grid mapping"
     )

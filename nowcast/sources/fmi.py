@@ -17,9 +17,9 @@ from pyproj import Proj
 from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
 from nowcast.grid import Grid
-from nowcast.sources.base import INSTANT, ZR, named
+from nowcast.sources.base import INSTANT, ZR, named, noted
 from nowcast.sources.geotiff import TIFF, open_geotiff
-from nowcast.sources.guard import GZIP, check_shape, read_bytes
+from nowcast.sources.guard import GZIP, check_scale, check_shape, read_bytes
 
 ZR_FMI = ZR(223.0, 1.53)
 SPHERE = 6371288
@@ -98,9 +98,13 @@ class FmiGeotiffSource:
             raise UnreadableFile(
                 f"{path}: nodata {unseen}, undetect {undetected}, not 255 and 0; describe it as your own"
             )
-        rates = scale(self.zr, float(tags.get("Gain", GAIN)), float(tags.get("Offset", OFFSET)))
+        gain = float(tags.get("Gain", GAIN))
+        check_scale(path, gain)
+        rates = scale(self.zr, gain, float(tags.get("Offset", OFFSET)))
         time = _stamp(tags.get("Observation time", ""), path)
-        return make_frame(rates[raster.values], raster.grid, time, self.name)
+        values = rates[raster.values]
+        values[~raster.seen] = np.nan
+        return noted(make_frame(values, raster.grid, time, self.name), raster.told)
 
 
 def _header(text: bytes) -> dict[str, str]:

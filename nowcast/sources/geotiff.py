@@ -26,9 +26,12 @@ class Raster:
     metadata
         GDAL's metadata as XML text, entities resolved.
     seen
-        (H, W) False where the file says that there is no data: by a nodata value, a mask or an alpha band.
+        (H, W) False where there is no data: by a nodata value, a mask or an alpha band, or in a block that the file
+        lacks, as one does that is being written. GDAL reads such a block as zeros, and zero is dry.
     scale, offset
         The band's own: value = scale · stored + offset; 1 and 0 where it states none.
+    told
+        Of blocks that the file lacks, empty where it has them all.
     """
 
     values: NDArray
@@ -37,6 +40,7 @@ class Raster:
     seen: NDArray[np.bool_]
     scale: float
     offset: float
+    told: str
 
 
 def _rasterio() -> Any:  # noqa: ANN401  rasterio has no types
@@ -87,12 +91,22 @@ def open_geotiff(path: Path, band: int = 1) -> Raster:
             height=file.height,
             width=file.width,
         )
+        seen, blocks = file.read_masks(band) > 0, list(file.block_windows(band))
+        lacking = [
+            w for (row, column), w in blocks if not file.get_tag_item(f"BLOCK_OFFSET_{column}_{row}", "TIFF", band)
+        ]
+        for window in lacking:
+            seen[window.toslices()] = False
+        told = (
+            f"{len(lacking)} of {len(blocks)} blocks are not in the file (SPARSE_OK?), so not seen" if lacking else ""
+        )
         metadata = "\n".join(f'<Item name="{key}">{value}</Item>' for key, value in file.tags().items())
         return Raster(
             values=np.asarray(file.read(band)),
             grid=grid,
             metadata=html.unescape(html.unescape(metadata)),
-            seen=file.read_masks(band) > 0,
+            seen=seen,
             scale=file.scales[band - 1],
             offset=file.offsets[band - 1],
+            told=told,
         )

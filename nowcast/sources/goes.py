@@ -15,7 +15,7 @@ from pyproj import CRS
 
 from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
-from nowcast.sources.base import INSTANT, named
+from nowcast.sources.base import INSTANT, named, noted
 from nowcast.sources.cf import grid_and_rows, north_first, utc
 from nowcast.sources.guard import NETCDF, open_netcdf
 
@@ -44,9 +44,9 @@ class GoesSource:
             if unit not in {"mm h-1", "mm/h", "mm hr-1"}:
                 raise UnreadableFile(f"{path}: unit {unit!r} of RRQPE is not mm h-1; convert it")
             height = float(projection["perspective_point_height"])
-            grid, values = grid_and_rows(dataset, field, CRS.from_cf(projection).to_wkt(), path, scale=height)
+            found = grid_and_rows(dataset, field, CRS.from_cf(projection).to_wkt(), path, scale=height)
             quality = None
             if "DQF" in dataset:
                 quality = np.where(north_first(dataset, dataset["DQF"]) == 0, np.float32(1), np.float32(0))
             end = utc(str(dataset.attrs["time_coverage_end"]))
-        return make_frame(values, grid, end, self.name, quality=quality)
+        return noted(make_frame(found.values, found.grid, end, self.name, quality=quality), found.told)

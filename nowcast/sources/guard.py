@@ -2,7 +2,7 @@
 
 HDF5 can name other files (external links, external storage, virtual datasets) and load code (filter plugins): such
 files are refused. Every size is bounded: a header of forty bytes may declare terabytes. NetCDF-4 is HDF5 and checked
-as such; classic NetCDF has no compression, so its variables can be no larger than the file.
+as such; classic NetCDF has no compression, so its values must all lie in the file.
 """
 
 import bz2
@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
-import netCDF4
 import xarray as xr
 
 from nowcast.errors import UnreadableFile
+from nowcast.sources.classic import data_end
 
 MAX_CELLS = 1 << 26
 """Largest field: 67 million cells, 2.7 times MRMS over the United States."""
@@ -53,6 +53,23 @@ def read_bytes(path: Path, limit: int = 1 << 28) -> bytes:
     if len(content) > limit:
         raise UnreadableFile(f"{path}: unpacks to more than {limit >> 20} MiB; is it what its name says?")
     return content
+
+
+def check_scale(path: Path, scale: float) -> None:
+    """Refuse a scale by which every code is the same rain, or none: a damaged one of 0 makes all of it dry."""
+    if not (math.isfinite(scale) and scale):
+        raise UnreadableFile(f"{path}: states a scale of {scale:g}, which makes all values equal; fetch it again")
+
+
+def check_written(path: Path, dataset: h5py.Dataset) -> None:
+    """Refuse a dataset of which parts were never written: HDF5 reads them as zeros, and zero is dry."""
+    if dataset.chunks:
+        written = dataset.id.get_num_chunks()
+        wanted = math.prod(-(-size // side) for size, side in zip(dataset.shape, dataset.chunks, strict=True))
+    else:
+        written, wanted = int(dataset.id.get_storage_size() > 0), 1
+    if written < wanted:
+        raise UnreadableFile(f"{path}: {written} of {wanted} parts of {dataset.name} are written; fetch it again")
 
 
 @contextmanager
@@ -120,9 +137,6 @@ def _check_dataset(dataset: h5py.Dataset, path: Path) -> None:
 
 
 def _check_classic(path: Path) -> None:
-    size = path.stat().st_size
-    with netCDF4.Dataset(path.resolve()) as dataset:
-        for name, variable in dataset.variables.items():
-            declared = math.prod(variable.shape) * variable.dtype.itemsize
-            if declared > size:
-                raise UnreadableFile(f"{path}: {name} declares {declared} bytes, the file has {size}; fetch it again")
+    end, size = data_end(path), path.stat().st_size
+    if end > size:
+        raise UnreadableFile(f"{path}: its values end at byte {end}, the file at {size}; it is cut, fetch it again")

@@ -16,7 +16,7 @@ from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
 from nowcast.grid import Grid
 from nowcast.sources.base import ENDS, zr_rate
-from nowcast.sources.guard import HDF5, check_shape, open_hdf5
+from nowcast.sources.guard import HDF5, check_shape, check_written, open_hdf5
 
 NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 FORMULA = re.compile(rf"\s*GEO\s*=\s*([-+]?{NUMBER})\s*\*\s*PV\s*(?:(?:\+\s*)?([-+])\s*({NUMBER})\s*)?")
@@ -38,6 +38,7 @@ class KnmiSource:
         """Return the frame; see `nowcast.sources.base.Source`."""
         with open_hdf5(path) as file:
             start, end = (_time(file["overview"].attrs[f"product_datetime_{edge}"]) for edge in ("start", "end"))
+            check_written(path, file["image1/image_data"])
             codes = file["image1/image_data"][...]
             calibration = file["image1/calibration"].attrs
             parameter = _text(file["image1"].attrs["image_geo_parameter"])
@@ -71,7 +72,7 @@ def _decode(codes: NDArray[np.integer], calibration: h5py.AttributeManager) -> N
 
 def _calibration(formula: str) -> tuple[float, float]:
     match = FORMULA.fullmatch(formula)
-    if not match:
+    if not match or not float(match[1]):  # by a factor of 0 all would be dry
         raise UnreadableFile(f"calibration formula {formula!r} is not GEO=a*PV+b; this KNMI product is not supported")
     return float(match[1]), float(f"{match[2]}{match[3]}") if match[3] else 0.0
 

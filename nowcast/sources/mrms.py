@@ -21,7 +21,7 @@ from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
 from nowcast.grid import Grid
 from nowcast.sources.base import INSTANT, named
-from nowcast.sources.guard import GZIP, check_shape, read_bytes
+from nowcast.sources.guard import GZIP, check_scale, check_shape, read_bytes
 
 NSSL = 209
 PRECIP_RATE = (NSSL, 6, 1)
@@ -130,6 +130,7 @@ def _values(packing: bytes, bitmap: bytes, data: bytes, grid: Grid, path: Path) 
     if codes is None or codes.shape != grid.shape:
         raise UnreadableFile(f"{path}: the packed image is damaged; fetch it again")
     factor = 2.0 ** _signed16(binary) / 10.0 ** _signed16(decimal)
+    check_scale(path, factor)
     values: NDArray[np.float32] = codes.astype(np.float32)
     values *= np.float32(factor)
     values += np.float32(reference / 10.0 ** _signed16(decimal))

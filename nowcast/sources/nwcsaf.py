@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
-from nowcast.sources.base import INSTANT, named
+from nowcast.sources.base import INSTANT, named, noted
 from nowcast.sources.cf import grid_and_rows, north_first, utc
 from nowcast.sources.guard import NETCDF, open_netcdf
 
@@ -48,9 +48,9 @@ class NwcsafSource:
                 raise UnreadableFile(f"{path}: unit {unit!r} of {name} is not mm/h; convert it")
             end = utc(str(dataset.attrs["time_coverage_end"]))
             crs = f"{dataset.attrs['gdal_projection']} +units=m +no_defs +type=crs"
-            grid, values = grid_and_rows(dataset, dataset[name], crs, path)
+            found = grid_and_rows(dataset, dataset[name], crs, path)
             quality = _quality(dataset, name.replace("_intensity", "_quality"))
-        return make_frame(values, grid, end, self.name, quality=quality)
+        return noted(make_frame(found.values, found.grid, end, self.name, quality=quality), found.told)
 
 
 def _quality(dataset: xr.Dataset, name: str) -> NDArray[np.float32] | None:

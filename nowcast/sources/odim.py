@@ -5,6 +5,10 @@ quantity with `datasetN`, later ones with `datasetN/dataM`; both are looked up, 
 seen, `undetect` is dry. Corners are geographic positions of outer cell edges on the projection's own figure of the
 earth, so no datum shift.
 
+A file may hold several datasets of one quantity: elevations, heights, or products of them. What is nearest to the
+ground is taken, since rain falls there: by `what/product`, then the lowest `what/prodpar` (degrees or metres), then the
+first. The frame's comment says which, and what else there was.
+
 Times: RATE and reflectivity carry the nominal time of the product; ACRR carries the end of its interval.
 """
 
@@ -23,12 +27,14 @@ from pyproj import CRS, Proj
 from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
 from nowcast.grid import Grid
-from nowcast.sources.base import ENDS, INSTANT, MARSHALL_PALMER, ZR, named
-from nowcast.sources.guard import HDF5, check_shape, open_hdf5
+from nowcast.sources.base import ENDS, INSTANT, MARSHALL_PALMER, ZR, named, noted
+from nowcast.sources.guard import HDF5, check_scale, check_shape, check_written, open_hdf5
 
 REFLECTIVITY = ("DBZH", "DBZ", "TH", "DBZV", "TV")
 QUANTITIES = ("RATE", "ACRR", *REFLECTIVITY)
 """In order of preference when a file holds several."""
+PRODUCTS = ("SURF", "RR", "COMP", "PPI", "PCAPPI", "CAPPI", "MAX")
+"""Nearest to the ground first: a column's maximum is biased high. Tops, contents and cuts of a column come after."""
 ROWS_AT_ONCE = 256
 SUFFIXES = (".h5", ".hdf", ".hdf5", "-hd5")
 
@@ -67,9 +73,11 @@ class OdimSource:
         with open_hdf5(path) as file:
             if not _text(file.attrs.get("Conventions", "")).startswith("ODIM_H5"):
                 raise UnreadableFile(f"{path}: HDF5 without Conventions = ODIM_H5; name the source that it is")
-            dataset, data = self._choose(file, path)
-            what = _What(data, dataset, file)
+            taken, told = self._choose(file, path)
+            dataset, data, what = taken.dataset, taken.data, taken.what
             grid = _grid(file, dataset, path)
+            check_scale(path, what.number("gain", 1.0))
+            check_written(path, data["data"])
             values, undetected = _decode(data["data"], what)
             quality = _quality(data, dataset, file)
             time, minutes = _time(what, path)
@@ -78,20 +86,21 @@ class OdimSource:
         values[undetected] = 0
         if minutes:
             values *= np.float32(60 / minutes)
-        return make_frame(values, grid, time, self.name, accumulation_minutes=minutes, quality=quality)
+        frame = make_frame(values, grid, time, self.name, accumulation_minutes=minutes, quality=quality)
+        return noted(frame, told)
 
-    def _choose(self, file: h5py.File, path: Path) -> tuple[h5py.Group, h5py.Group]:
-        found: dict[str, tuple[h5py.Group, h5py.Group]] = {}
-        for dataset in _numbered(file, "dataset"):
-            for data in _numbered(dataset, "data"):
-                found.setdefault(_What(data, dataset, file).text("quantity"), (dataset, data))
-        for quantity in (self.quantity,) if self.quantity else QUANTITIES:
-            if quantity in found:
-                return found[quantity]
-        raise UnreadableFile(
-            f"{path}: holds {', '.join(found) or 'no data'}, none of"
-            f" {self.quantity or ', '.join(QUANTITIES)}; give a rain or reflectivity product"
-        )
+    def _choose(self, file: h5py.File, path: Path) -> tuple["_Choice", str]:
+        """Return what to read, and what is to be told of the choice: nothing where there was none."""
+        wanted = (self.quantity,) if self.quantity else QUANTITIES
+        there = [_Choice(each, data, file) for each in _numbered(file, "dataset") for data in _numbered(each, "data")]
+        fitting = sorted((c for c in there if c.quantity in wanted), key=lambda c: (wanted.index(c.quantity), c.height))
+        if not fitting:
+            held = ", ".join(dict.fromkeys(c.quantity for c in there)) or "no data"
+            raise UnreadableFile(
+                f"{path}: holds {held}, none of {', '.join(wanted)}; give a rain or reflectivity product"
+            )
+        taken, *others = fitting
+        return taken, f"taken is {taken}; there is also {', '.join(map(str, others))}" if others else ""
 
 
 class _What:
@@ -111,6 +120,30 @@ class _What:
     def number(self, key: str, default: float) -> float:
         """Return the attribute as a number."""
         return float(np.ravel(value)[0]) if (value := self.get(key)) is not None else default
+
+
+class _Choice:
+    """A data group that may be read, with its dataset and what holds for it."""
+
+    def __init__(self, dataset: h5py.Group, data: h5py.Group, file: h5py.File) -> None:
+        self.dataset, self.data = dataset, data
+        self.what = _What(data, dataset, file)
+        self.quantity = self.what.text("quantity")
+        self._product, self._parameter = self.what.text("product"), self.what.text("prodpar")
+
+    @property
+    def height(self) -> tuple[int, float]:
+        """What it is, and how high above the ground it looks: the least is the nearest."""
+        rank = PRODUCTS.index(self._product) if self._product in PRODUCTS else len(PRODUCTS)
+        try:
+            level = float(self._parameter)
+        except ValueError:  # none, or of several numbers
+            level = np.inf
+        return rank, level if np.isfinite(level) else np.inf
+
+    def __str__(self) -> str:
+        kind = " ".join(word for word in (self._product, self._parameter) if word)
+        return f"{self.quantity} of {self.data.name.lstrip('/')}{f' ({kind})' if kind else ''}"
 
 
 def _text(value: object) -> str:
@@ -189,7 +222,9 @@ def _stamp(date: str, time: str) -> datetime:
 
 
 def _grid(file: h5py.File, dataset: h5py.Group, path: Path) -> Grid:
-    where = (dataset if "where" in dataset else file)["where"].attrs
+    # A dataset may say where in the column it is, and leave its cells to the file.
+    levels = [group["where"].attrs for group in (dataset, file) if "where" in group]
+    where = {key: value for level in reversed(levels) for key, value in level.items()}
     if "projdef" not in where:
         raise UnreadableFile(f"{path}: where/projdef is missing, so this is no composite; give a composite")
     number = {key: float(np.ravel(where[key])[0]) for key in ("xscale", "yscale", "xsize", "ysize", "LL_lon", "LL_lat")}

@@ -32,11 +32,10 @@ from numpy.typing import NDArray
 
 from nowcast.errors import ConfigError, UnreadableFile, WrongTime
 from nowcast.frame import make_frame
-from nowcast.grid import Grid
-from nowcast.sources.base import ENDS, MARSHALL_PALMER, ZR, Source, named
-from nowcast.sources.cf import TO_MM_PER_HOUR, crs_of, grid_and_rows, one_time
+from nowcast.sources.base import ENDS, MARSHALL_PALMER, ZR, Source, named, noted
+from nowcast.sources.cf import TO_MM_PER_HOUR, Gridded, crs_of, grid_and_rows, one_time
 from nowcast.sources.geotiff import TIFF, open_geotiff
-from nowcast.sources.guard import NETCDF, open_netcdf
+from nowcast.sources.guard import NETCDF, check_scale, open_netcdf
 
 AMOUNTS = ("mm", "kg m-2")
 REFLECTIVITY = ("dBZ",)
@@ -75,6 +74,7 @@ class OwnSource:
         self._need(self.reader == "netcdf" or bool(self.time_in_name), "a GeoTIFF needs time_in_name")
         self._need(self.marks in {"start", "end"}, f"time_marks must be 'start' or 'end', got {self.marks!r}")
         self._need(self.marks == "end" or self.minutes > 0, "time_marks 'start' needs minutes > 0: the end is wanted")
+        self._need(self.scale != 0, "scale must not be 0: all would be dry")
         unknown = set(re.findall("%.", self.time_in_name)) - set(DIGITS)
         self._need(not unknown, f"time_in_name knows {' '.join(DIGITS)}, in UTC, not {' '.join(sorted(unknown))}")
 
@@ -94,12 +94,13 @@ class OwnSource:
 
     def read(self, path: Path) -> xr.Dataset:
         """Return the frame; see `nowcast.sources.base.Source`."""
-        rate, grid, time = self._netcdf(path) if self.reader == "netcdf" else self._geotiff(path)
+        found, time = self._netcdf(path) if self.reader == "netcdf" else self._geotiff(path)
         if self.marks == "start":
             time += timedelta(minutes=self.minutes)
-        return make_frame(rate, grid, time, self.name, accumulation_minutes=self.minutes)
+        frame = make_frame(found.values, found.grid, time, self.name, accumulation_minutes=self.minutes)
+        return noted(frame, found.told)
 
-    def _netcdf(self, path: Path) -> tuple[NDArray[np.float32], Grid, datetime]:
+    def _netcdf(self, path: Path) -> tuple[Gridded, datetime]:
         with open_netcdf(path) as dataset:
             if self.variable not in dataset:
                 told = ", ".join(map(str, dataset.data_vars))
@@ -109,14 +110,15 @@ class OwnSource:
             field = dataset[self.variable]
             time = self._time(path) if self.time_in_name else one_time(dataset, field, path)
             crs = self.crs or crs_of(dataset, field, str(field.squeeze(drop=True).dims[0]), path)
-            grid, values = grid_and_rows(dataset, field, crs, path)
-        return self._rate(values), grid, time
+            found = grid_and_rows(dataset, field, crs, path, marks=self.undetect)
+        return replace(found, values=self._rate(found.values)), time
 
-    def _geotiff(self, path: Path) -> tuple[NDArray[np.float32], Grid, datetime]:
+    def _geotiff(self, path: Path) -> tuple[Gridded, datetime]:
         raster = open_geotiff(path, self.band)
+        check_scale(path, raster.scale)
         values = np.where(raster.seen, raster.values, np.nan).astype(np.float32)
         grid = replace(raster.grid, crs=self.crs) if self.crs else raster.grid
-        return self._rate(values, raster.scale, raster.offset), grid, self._time(path)
+        return Gridded(grid, self._rate(values, raster.scale, raster.offset), raster.told), self._time(path)
 
     def _rate(self, stored: NDArray[np.float32], scale: float = 1.0, offset: float = 0.0) -> NDArray[np.float32]:
         """Return mm/h; `scale` and `offset` are the file's own, `nodata` and `undetect` are of `stored`."""

@@ -13,7 +13,7 @@ import xarray as xr
 
 from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
-from nowcast.sources.base import ENDS, named
+from nowcast.sources.base import ENDS, named, noted
 from nowcast.sources.cf import grid_and_rows, one_time
 from nowcast.sources.guard import NETCDF, open_netcdf
 from nowcast.sources.radolan import SPHERE
@@ -49,8 +49,8 @@ class RadklimSource:
                     f"{path}: unit {unit!r} of {name} is none of {', '.join(AMOUNT_UNITS)}; convert it"
                 )
             time = one_time(dataset, field, path)
-            grid, values = grid_and_rows(dataset, field, SPHERE, path)
+            found = grid_and_rows(dataset, field, SPHERE, path)
         minutes = MINUTES[name]
         per_hour = 1.0 if unit in {"mm/h", "mm h-1"} else 60 / minutes
-        values[values < 0] = np.nan
-        return make_frame(values * np.float32(per_hour), grid, time, self.name, accumulation_minutes=minutes)
+        rate = np.where(found.values < 0, np.float32(np.nan), found.values * np.float32(per_hour))
+        return noted(make_frame(rate, found.grid, time, self.name, accumulation_minutes=minutes), found.told)

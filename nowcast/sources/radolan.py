@@ -22,7 +22,7 @@ from nowcast.errors import UnreadableFile
 from nowcast.frame import make_frame
 from nowcast.grid import Grid
 from nowcast.sources.base import ENDS, ZR, named
-from nowcast.sources.guard import BZIP2, GZIP, read_bytes
+from nowcast.sources.guard import BZIP2, GZIP, check_scale, read_bytes
 
 SPHERE = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +R=6370040 +units=m +no_defs +type=crs"
 ELLIPSOID = "+proj=stere +lat_0=90 +lat_ts=60 +lon_0=10 +ellps=WGS84 +units=m +no_defs +type=crs"
@@ -94,6 +94,7 @@ class RadolanSource:
         header = _Header.of(content[: max(end, 0)], path)
         if header.lead:
             raise UnreadableFile(f"{path}: {header.product} is a forecast (+{header.lead} min); give VV 000")
+        check_scale(path, header.precision)
         grid = _grid(header, path)
         codes = _codes(content[end + 1 :], header, path)
         if header.product in REFLECTIVITY:

@@ -1,5 +1,6 @@
 """What feeds are described by, those that come ready-made, and what keeps them going."""
 
+import os
 import threading
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 
 from nowcast.errors import ConfigError
 from nowcast.feeds.config import FeedConfig, known_feeds, read_feeds
+from nowcast.feeds.inbox import Inbox
 from nowcast.feeds.runner import FeedRunner, open_feed
 from nowcast.sources import source_named
 from tests.feeds.serving import FILE, NOW, PATTERN, send
@@ -123,3 +125,13 @@ def test_a_file_that_holds_no_feeds_is_told(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"feeds\.toml"):
         read_feeds(path)
+
+
+def test_a_part_that_a_killed_process_left_is_removed_and_one_at_work_is_not(tmp_path):
+    parts = [tmp_path / name for name in (".old.part", ".young.part", "named.part")]
+    for part in parts:
+        part.write_bytes(b"x")
+    for part in (parts[0], parts[2]):
+        os.utime(part, (0, 0))
+    Inbox(tmp_path)
+    assert [part.exists() for part in parts] == [False, True, True]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nowcast.errors import ConfigError, FeedError
+from nowcast.feeds.request import _public
 from nowcast.feeds.runner import FeedRunner
 from tests.feeds.serving import BODY, FILE, NOW, PATTERN, names, send
 
@@ -193,6 +194,23 @@ def test_private_addresses_are_blocked_unless_meant(server, feed):
     assert not server.asked
 
 
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("9.9.9.9", True),
+        ("64:ff9b::909:909", True),
+        ("::ffff:9.9.9.9", True),
+        ("64:ff9b::a00:1", False),
+        ("::ffff:10.0.0.1", False),
+        ("2002:7f00:1::", False),
+        ("fe80::1%eth0", False),
+        ("100.64.0.1", False),
+    ],
+)
+def test_an_address_that_stands_for_a_private_one_is_private(address, public):
+    assert _public(address) is public
+
+
 def page_of(*names):
     return "".join(f'<a href="{name}">{name}</a>\n' for name in names).encode()
 
@@ -299,6 +317,95 @@ def test_a_row_that_always_changes_costs_no_file_of_a_server_that_cannot_be_aske
     deaf = feed(source="deaf", url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
     assert [len(deaf.poll(NOW)) for _ in range(4)] == [1, 0, 0, 0]
     assert server.asked[f"/list/{names(0)[0]}"] == 3  # found out by one
+
+
+def without_end(body, **headers):
+    """Return a page whose answer ends where the connection does."""
+
+    def page(handler, n):
+        conditional = "If-None-Match" in handler.headers
+        handler.send_response(304 if conditional else 200)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(b"" if conditional else body(n))
+        handler.close_connection = True
+
+    return page
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("headers", [{}, {"ETag": '"v1"'}])
+def test_an_answer_that_does_not_say_where_it_ends_is_asked_for_until_it_comes_the_same(server, feed, listed, headers):
+    name = names(0)[0]
+    server.pages["/list/"] = lambda handler, _: send(handler, page_of(name))
+    page = without_end(lambda n: BODY[:5000] if n == 1 else BODY, **headers)
+    server.pages[FILE] = server.pages[f"/list/{name}"] = page
+    feed = feed(url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=3) if listed else feed()
+    arrived = [feed.poll(NOW) for _ in range(5)]
+    assert [[p.stat().st_size for p in paths] for paths in arrived] == [[5000], [len(BODY)], [], [], []]
+    assert arrived[1][0].name == name.replace(".h5", ".r2.h5")
+    assert server.asked[f"/list/{name}" if listed else FILE] == 3
+
+
+def test_a_listing_that_was_cut_is_read_again(server, feed):
+    server.pages["/list/"] = without_end(lambda n: page_of(*names(0, 5))[: 60 if n == 1 else None], ETag='"v1"')
+    for name in names(0, 5):
+        server.pages[f"/list/{name}"] = lambda handler, _: send(handler)
+    feed = feed(url="", listing=server.url + "/list/", pattern=PATTERN, look_back_minutes=30)
+    assert [[path.name for path in feed.poll(NOW)] for _ in range(3)] == [names(0), names(5), []]
+
+
+def test_an_answer_without_an_end_that_is_always_another_is_asked_for_as_often_as_any(server, feed):
+    server.pages[FILE] = without_end(lambda n: b"x" * n)
+    feed = feed()
+    assert [len(feed.poll(NOW)) for _ in range(7)] == [1, 1, 1, 1, 0, 0, 0]
+
+
+def test_chunks_that_end_early_are_a_cut_answer(server, feed):
+    def page(handler, n):
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n" % len(BODY) + (BODY[:5000] if n == 1 else BODY + b"\r\n0\r\n\r\n"))
+        handler.close_connection = True
+
+    server.pages[FILE] = page
+    feed = feed()
+    assert only(feed).read_bytes() == BODY
+    assert feed.poll(NOW) == []
+    assert server.asked[FILE] == 2
+
+
+def test_a_template_s_file_that_was_half_written_is_asked_for_until_it_has_not_changed(server, feed):
+    def page(handler, n):
+        size = min(n, 3) * 1000
+        if handler.headers.get("If-None-Match") == f'"{size}"':
+            return send(handler, b"", 304)
+        return send(handler, BODY[:size], ETag=f'"{size}"')
+
+    server.pages[FILE] = page
+    feed = feed()
+    assert [[p.stat().st_size for p in feed.poll(NOW)] for _ in range(6)] == [[1000], [2000], [3000], [], [], []]
+    assert server.asked[FILE] == 4
+
+
+@pytest.mark.parametrize("number", ["\xb2", "9" * 5000, "-1", "soon"])
+@pytest.mark.parametrize("header", ["Content-Length", "Retry-After"])
+def test_a_header_that_states_no_number_fails_its_feed_and_ends_no_thread(server, feed, header, number):
+    def page(handler, _):
+        handler.wfile.write(f"HTTP/1.1 503 Busy\r\n{header}: {number}\r\n\r\n".encode("latin-1"))
+        handler.close_connection = True
+
+    server.pages[FILE] = page
+    with pytest.raises(FeedError, match=r"answers 503|states inf bytes|broken answer"):
+        feed().poll(NOW)
+
+
+def test_json_of_brackets_in_brackets_is_no_url(server, feed):
+    server.pages[FILE] = lambda handler, _: send(handler, b"[" * 60_000)
+    with pytest.raises(FeedError, match="no JSON with 'temporaryDownloadUrl'"):
+        feed(indirect="temporaryDownloadUrl").poll(NOW)
 
 
 def test_a_name_that_is_not_written_hides_no_other(server, feed):

@@ -1,15 +1,22 @@
 """What the feed folder does to the files that arrive in it, whatever their names, their times and who else is there."""
 
 import os
+import shutil
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from nowcast.feeds.config import FeedConfig
+from nowcast.feeds.http import HttpFeed
+from nowcast.feeds.inbox import Inbox
 from nowcast.ingest import FrameCache, Intake
 from nowcast.sources.simulated import write_files
 from nowcast.store.database import upgrade
 from nowcast.store.store import Store
+from tests.feeds.serving import Server
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -84,3 +91,52 @@ def test_a_file_that_is_taken_away_meanwhile_stops_nothing(intake, file, monkeyp
     monkeypatch.setattr(Path, "glob", lambda path, pattern: [gone, *listed(path, pattern)])
     monkeypatch.setattr(Path, "is_file", lambda path: True)  # as it was a moment ago
     assert [record.path for record in intake.ingest({SOURCE}, NOON)] == [str(file)]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_file_that_a_server_cut_is_refused_and_read_once_it_comes_whole(intake, file, tmp_path):
+    whole = file.read_bytes()
+    file.unlink()
+
+    def page(handler, n):
+        handler.send_response(200)
+        handler.end_headers()  # of no length
+        handler.wfile.write(whole[:5000] if n == 1 else whole)
+        handler.close_connection = True
+
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        server.pages[f"/{file.name}"] = page
+        url = server.url + "/simulated_{time:%Y%m%dT%H%M}.nc"
+        feed = HttpFeed(FeedConfig("ours", SOURCE, url=url, private=True, look_back_minutes=1), Inbox(file.parent))
+        found = []
+        for _ in range(4):
+            for path in feed.poll(NOON):
+                os.utime(path, (NOON.timestamp(), NOON.timestamp()))
+            found.append([Path(record.path).name for record in intake.ingest({SOURCE}, NOON)])
+        server.shutdown()
+    assert found == [[], ["simulated_20260301T1200.r2.nc"], [], []]
+    assert [path.name for path in intake.refused] == [file.name]
+    assert server.asked[f"/{file.name}"] == 3
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_what_takes_long_to_read_waits_behind_what_has_just_come(intake, file, monkeypatch):
+    monkeypatch.setattr("nowcast.ingest.LONGEST_LOOK", 0.05)
+    read, order = intake.cache.read, []
+
+    def slow(path, source):
+        order.append(path.name)
+        time.sleep(0.1)
+        return read(path, source)
+
+    intake.cache.read = slow
+    for name in ("a.nc", "b.nc"):
+        file.with_name(name).write_bytes(b"hangs its parser")
+        os.utime(file.with_name(name), (0, 0))
+    young = file.with_name("z.nc")
+    shutil.move(file, young)
+    os.utime(young, (time.time() - 60, time.time() - 60))
+    looks = [[Path(record.path).name for record in intake.ingest({SOURCE}, NOON)] for _ in range(4)]
+    assert looks == [["z.nc"], [], [], []]
+    assert order == ["z.nc", "a.nc", "b.nc"], "one a look, and each once"

@@ -180,7 +180,7 @@ def framed(header, payload=b""):
 GRID = ["EPSG:3035", 0.0, 0.0, 1.0, 1.0, 1, 2]
 HONEST = {
     "arrays": ["rain_rate"], "grid": GRID, "valid_time": "2024-05-01T12:00:00+00:00", "source": "odim",
-    "digest": "", "accumulation_minutes": 0.0,
+    "digest": "", "accumulation_minutes": 0.0, "comment": "",
 }  # fmt: skip
 
 
@@ -208,15 +208,38 @@ def test_a_child_that_lies_is_refused(tmp_path, answer):
 
     path = odim(tmp_path / "composite.h5")
     with Sandbox(1, Limits(seconds=5)) as pool:
-        pool.walls()
-        worker = pool._idle.queue[0]
-        real, worker._process = worker._process, LyingWorker(answer).process
-        real.kill()
-        real.wait()
-        for stream in (real.stdin, real.stdout):
-            stream.close()
+        put_in_its_place(pool, answer)
         with pytest.raises(InputError):
             pool.read(path)
+
+
+def put_in_its_place(pool, answer):
+    """Make the pool's child one that answers what it is told to."""
+    pool.walls()
+    worker = pool._idle.queue[0]
+    real, worker._process = worker._process, LyingWorker(answer).process
+    real.kill()
+    real.wait()
+    for stream in (real.stdin, real.stdout):
+        stream.close()
+
+
+@pytest.mark.parametrize(("source", "well"), [("odim", True), (None, True), ("mrms", False)])
+def test_a_child_says_of_a_named_source_what_it_was_asked_for(tmp_path, source, well):
+    path = odim(tmp_path / "composite.h5")
+    with Sandbox(1, Limits(seconds=5)) as pool:
+        put_in_its_place(pool, framed(HONEST | {"comment": "a\x1b[2Jb[/b]"}, bytes(8)))
+        if well:
+            assert pool.read(path, source).attrs["comment"] == "a?(2Jb(/b)"
+        else:
+            with pytest.raises(UnreadableFile, match="its parser answered"):
+                pool.read(path, source)
+
+
+def test_what_a_file_says_is_told_and_moves_no_terminal(sandbox, tmp_path):
+    path = odim(tmp_path / "composite.h5", "DBZH\x1b[2J")
+    with pytest.raises(UnreadableFile, match=r"holds DBZH\?\[2J, none of"):
+        sandbox.read(path)
 
 
 def test_threads_share_the_pool(sandbox, tmp_path):

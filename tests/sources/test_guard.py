@@ -1,6 +1,7 @@
 """Files that reach for other files, declare too much or are cut: each is refused, and nothing leaks."""
 
 import gzip
+import struct
 import zlib
 
 import h5py
@@ -10,8 +11,9 @@ import pytest
 
 from nowcast.errors import UnreadableFile
 from nowcast.sources import read_frame
+from nowcast.sources.classic import data_end
 from nowcast.sources.guard import MAX_BYTES, open_hdf5, open_netcdf, read_bytes
-from tests.sources.written import grib, odim
+from tests.sources.written import grib, odim, radolan
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_classic_netcdf_larger_than_its_file(tmp_path):
         file.createDimension("x", 1000)
         file.createVariable("rain", "f4", ("x",))[:] = 0
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(UnreadableFile, match="declares 4000 bytes, the file has 200"), open_netcdf(path):
+    with pytest.raises(UnreadableFile, match="values end at byte 4080, the file at 200; it is cut"), open_netcdf(path):
         pass
 
 
@@ -167,4 +169,100 @@ def test_png_inside_grib_of_another_size(tmp_path):
     path = tmp_path / "PrecipRate.grib2"
     path.write_bytes(content)
     with pytest.raises(UnreadableFile, match="packed image is not 20 × 30"):
+        read_frame(path)
+
+
+def classic(path, version, recorded, coordinates_last):
+    """Write rain of 5 mm/h everywhere in packed shorts, in one of the classic formats."""
+    sides = {"lat": 30, "lon": 31}
+    with netCDF4.Dataset(path, "w", format=version) as file:
+        file.createDimension("time", None if recorded else 1)
+        for name, size in sides.items():
+            file.createDimension(name, size)
+
+        def coordinates():
+            for name, values, unit in (
+                ("time", [12.0], "hours since 2024-05-01"),
+                ("lat", 50 + 0.01 * np.arange(30), "degrees_north"),
+                ("lon", 5 + 0.01 * np.arange(31), "degrees_east"),
+            ):
+                file.createVariable(name, "f8", (name,))[:] = values
+                file[name].units = unit
+
+        if not coordinates_last:
+            coordinates()
+        rain = file.createVariable("rain", "i2", ("time", "lat", "lon"))
+        rain.setncatts({"units": "mm h-1", "standard_name": "rainfall_rate", "scale_factor": 0.01, "add_offset": 0.0})
+        rain.set_auto_maskandscale(False)
+        rain[0] = 500
+        if coordinates_last:
+            coordinates()
+    return path
+
+
+@pytest.mark.parametrize("version", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("coordinates_last", [False, True])
+def test_a_cut_classic_netcdf_is_refused_and_never_dry(tmp_path, version, recorded, coordinates_last):
+    path = classic(tmp_path / "rain.nc", version, recorded, coordinates_last)
+    whole = path.read_bytes()
+    assert (read_frame(path)["rain_rate"] == 5).all()
+    for cut in (4, 100, 1000, len(whole) // 2, len(whole) - 100, len(whole) - 10):
+        path.write_bytes(whole[:-cut])
+        with pytest.raises(UnreadableFile, match=r"it is cut, fetch it again|the header is cut"):
+            read_frame(path)
+
+
+def test_a_classic_netcdf_of_many_records_ends_with_its_last(tmp_path):
+    path = tmp_path / "rain.nc"
+    for kinds in (("i2",), ("i2", "f8"), ("i1", "i2", "i4")):
+        with netCDF4.Dataset(path, "w", format="NETCDF3_CLASSIC") as file:
+            file.createDimension("time", None)
+            file.createDimension("x", 3)
+            for kind in kinds:
+                file.createVariable(kind, kind, ("time", "x"))[0:5] = np.ones((5, 3))
+        assert 0 <= path.stat().st_size - data_end(path) < 4
+
+
+def test_parts_of_hdf5_that_were_never_written_are_not_dry(tmp_path):
+    path = odim(tmp_path / "composite.h5")
+    for chunks, rows, told in ((None, 0, "0 of 1 parts"), ((1, 4), 2, "2 of 3 parts"), ((2, 2), 2, "2 of 4 parts")):
+        with h5py.File(path, "r+") as file:
+            data = file["dataset1/data1"]
+            del data["data"]
+            dataset = data.create_dataset("data", (3, 4), "u1", chunks=chunks)
+            if rows:
+                dataset[:rows] = 7
+        with pytest.raises(UnreadableFile, match=f"{told} of /dataset1/data1/data are written"):
+            read_frame(path)
+
+
+@pytest.mark.parametrize("scale", [0.0, np.nan, np.inf])
+def test_a_scale_that_makes_all_values_equal_is_refused(tmp_path, scale):
+    with pytest.raises(UnreadableFile, match="makes all values equal"):
+        read_frame(odim(tmp_path / "composite.h5", gain=scale))
+    path = classic(tmp_path / "rain.nc", "NETCDF3_CLASSIC", recorded=False, coordinates_last=False)
+    with netCDF4.Dataset(path, "a") as file:
+        file["rain"].scale_factor = scale
+    with pytest.raises(UnreadableFile, match="makes all values equal"):
+        read_frame(path)
+
+
+def test_a_scale_too_small_for_a_number_is_refused_too(tmp_path):
+    ry = radolan(tmp_path / "raa01-ry_10000-1408102050-dwd---bin", precision="E-400")
+    content = bytearray(grib(np.zeros((20, 30))))
+    packing = content.index(struct.pack(">Hf", 41, -30.0))
+    content[packing + 6 : packing + 8] = b"\xff\xff"  # 2 to the power of -32767
+    mrms = tmp_path / "PrecipRate.grib2"
+    mrms.write_bytes(content)
+    for path in (ry, mrms):
+        with pytest.raises(UnreadableFile, match="makes all values equal"):
+            read_frame(path)
+
+
+def test_cells_without_a_place_are_refused(tmp_path):
+    path = classic(tmp_path / "rain.nc", "NETCDF3_CLASSIC", recorded=False, coordinates_last=False)
+    with netCDF4.Dataset(path, "a") as file:
+        file["lon"][0] = np.nan
+    with pytest.raises(UnreadableFile, match="its cells have no place"):
         read_frame(path)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import netCDF4
 import numpy as np
 import pytest
 
@@ -51,6 +52,15 @@ def test_amounts_in_netcdf(tmp_path):
     assert np.allclose(frame["rain_rate"], [[6, 0, 24], [12, np.nan, 0]], equal_nan=True)  # south first in the file
     assert valid_time(frame) == datetime(2024, 5, 1, 12, tzinfo=UTC)  # the start, moved to the end
     assert grid_of(frame).y0 == 3_001_000
+
+
+def test_a_mark_of_dry_counts_though_it_lies_outside_the_valid_range(tmp_path):
+    path = written(tmp_path / "RR_202405011155.nc")
+    with netCDF4.Dataset(path, "a") as file:
+        file["rr"].valid_min = np.float32(0.6)
+    frame = read_frame(path, source_of(path, described(tmp_path, DESCRIPTION)))
+    assert np.allclose(frame["rain_rate"], [[np.nan, 0, 24], [12, np.nan, np.nan]], equal_nan=True)
+    assert frame.attrs["comment"].endswith("3 cells outside it are not seen")
 
 
 LATITUDE = {"units": "degrees_north"}
@@ -160,6 +170,27 @@ def test_geotiff_scales_itself_and_marks_are_of_its_codes(rasterio, tmp_path):
     sources = described(tmp_path, text)
     rate = read_frame(path, source_of(path, sources))["rain_rate"]
     assert np.allclose(rate, [[7, np.nan, np.nan], [5, 2, 0]], equal_nan=True)
+
+
+def test_a_block_that_a_geotiff_lacks_is_not_seen_and_never_dry(rasterio, tmp_path):
+    path, half = tmp_path / "rain.tif", tmp_path / "rain_20240501_1200.tif"
+    profile = {
+        "driver": "GTiff", "height": 512, "width": 512, "count": 1, "dtype": "float32", "crs": "EPSG:3035",
+        "transform": rasterio.Affine(1000, 0, 4_000_000, 0, -1000, 3_002_000), "tiled": True,
+        "blockxsize": 256, "blockysize": 256, "compress": "deflate",
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as file:
+        values = np.zeros((512, 512), np.float32)
+        values[:256, :256] = 7
+        file.write(values[:256], 1, window=((0, 256), (0, 512)))
+        half.write_bytes(path.read_bytes())  # as it lies there while it is written
+    source = source_named("tiles", described(tmp_path, TILES))
+    assert np.isnan(read_frame(half, source)["rain_rate"]).all()
+    with rasterio.open(path, "w", **profile, sparse_ok=True) as file:
+        file.write(values, 1)
+    frame = read_frame(path.rename(half), source)
+    assert np.isfinite(frame["rain_rate"].values).sum() == 256 * 256
+    assert "3 of 4 blocks are not in the file" in frame.attrs["comment"]
 
 
 def test_geotiff_that_masks_what_is_not_seen(rasterio, tmp_path):

@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import h5py
+import netCDF4
 import numpy as np
 import pytest
 from pyproj import Proj
 
-from nowcast.errors import UnreadableFile, WrongTime
+from nowcast.errors import UnreadableFile, WrongGrid, WrongTime
 from nowcast.frame import grid_of, valid_time
+from nowcast.inspect import inspect_file
 from nowcast.sources import SOURCES, ZR, read_frame, source_named, source_of
 from nowcast.sources.cf import utc
 from nowcast.sources.knmi import _calibration
@@ -105,6 +107,63 @@ def test_odim_quality_is_an_index_of_the_cells_and_no_distance(tmp_path, first, 
 def test_odim_without_rain_names_what_it_holds(tmp_path):
     with pytest.raises(UnreadableFile, match="holds VRADH, none of RATE"):
         read_frame(odim(tmp_path / "composite.h5", "VRADH"))
+
+
+def several(path, *datasets):
+    """Write an ODIM composite of one dataset after another: (quantity, product, parameter); the n-th is n mm/h."""
+    odim(path, codes=np.ones((3, 4), np.uint8), gain=1.0)
+    with h5py.File(path, "r+") as file:
+        for number in range(2, len(datasets) + 1):
+            file.copy("dataset1", f"dataset{number}")
+            file[f"dataset{number}/data1/data"][...] = number
+        for number, (quantity, product, parameter) in enumerate(datasets, 1):
+            what = file[f"dataset{number}/what"].attrs
+            what["product"] = np.bytes_(product)
+            if parameter is not None:
+                what["prodpar"] = parameter
+            file[f"dataset{number}/data1/what"].attrs["quantity"] = np.bytes_(quantity)
+            file[f"dataset{number}"].create_group("where").attrs["height"] = 1000.0 * number  # and no projection
+    return path
+
+
+@pytest.mark.parametrize(
+    ("datasets", "taken", "told"),
+    [
+        (
+            [("RATE", "MAX", None), ("RATE", "SURF", None)],
+            2,
+            "taken is RATE of dataset2/data1 (SURF); there is also RATE of dataset1/data1 (MAX)",
+        ),
+        (
+            [("RATE", "PPI", 4.5), ("RATE", "PPI", 0.5), ("RATE", "PPI", 1.5)],
+            2,
+            "taken is RATE of dataset2/data1 (PPI 0.5); there is also RATE of dataset3/data1 (PPI 1.5),"
+            " RATE of dataset1/data1 (PPI 4.5)",
+        ),
+        ([("RATE", "CAPPI", 2000), ("RATE", "CAPPI", np.bytes_("1000"))], 2, None),
+        ([("RATE", "CAPPI", np.bytes_("low")), ("RATE", "CAPPI", np.nan), ("RATE", "CAPPI", 9000.0)], 3, None),
+        ([("RATE", "VIL", None), ("RATE", "MAX", None)], 2, None),
+        ([("RATE", "MAX", None), ("DBZH", "SURF", None)], 1, None),
+        ([("RATE", "COMP", None), ("RATE", "COMP", None)], 1, None),
+        ([("RATE", "COMP", None)], 1, ""),
+        ([("QIND", "COMP", None), ("RATE", "COMP", None)], 2, ""),
+    ],
+)
+def test_of_several_datasets_of_an_odim_file_the_nearest_to_the_ground_is_taken(tmp_path, datasets, taken, told):
+    found, frame = inspect_file(several(tmp_path / "composite.h5", *datasets))
+    assert (frame["rain_rate"] == taken).all()
+    assert told is None or found.comment == told
+    assert dict(found.lines()).get("comment", "") == found.comment
+
+
+def test_odim_marks_are_of_the_data_s_own_precision(tmp_path):
+    path = odim(tmp_path / "composite.h5", gain=1.0)
+    with h5py.File(path, "r+") as file:
+        data = file["dataset1/data1"]
+        del data["data"]
+        data.create_dataset("data", data=np.array([[1e30, 0.1, 2, 3]] * 3, np.float32))
+        data["what"].attrs.update({"nodata": 1e30, "undetect": 0.1})
+    assert np.array_equal(read_frame(path)["rain_rate"].values[0], np.float32([np.nan, 0, 2, 3]), equal_nan=True)
 
 
 def test_radolan_bits_and_precision(tmp_path):
@@ -209,6 +268,100 @@ def cf(path, time, attributes, bounds=None):
 )
 def test_cf_times_are_the_end_of_what_they_stand_for(tmp_path, time, attributes, bounds):
     assert valid_time(read_frame(cf(tmp_path / "rain.nc", time, attributes, bounds))) == NOON
+
+
+PACKED = {"scale_factor": 0.1, "add_offset": 0.0}
+SHORT, BYTE = np.int16, np.uint8
+
+
+def ranged(path, codes, attributes):
+    """Write rain of one row of codes, twice: a grid has more than one row."""
+    codes = np.array([codes, codes])
+    variables = {
+        "time": (("time",), [12.0], {"units": "hours since 2024-05-01"}),
+        "lat": (("lat",), [50.1, 50.0], {"units": "degrees_north"}),
+        "lon": (("lon",), 5 + 0.1 * np.arange(codes.shape[1]), {"units": "degrees_east"}),
+        "rr": (("lat", "lon"), codes, {"units": "mm h-1", "standard_name": "rainfall_rate", **attributes}),
+    }
+    return netcdf(path, variables, {"time": 1, "lat": 2, "lon": codes.shape[1]})
+
+
+@pytest.mark.parametrize(
+    ("codes", "attributes", "seen"),
+    [
+        (SHORT([0, 10, 500, 501]), PACKED | {"valid_range": SHORT([0, 500])}, [1, 1, 1, 0]),
+        (SHORT([9, 10, 20, 32767]), PACKED | {"valid_min": SHORT(10), "valid_max": SHORT(20)}, [0, 1, 1, 0]),
+        (SHORT([-20, -10, 0, 1]), {"scale_factor": -0.1, "valid_range": SHORT([-10, 0])}, [0, 1, 1, None]),
+        (BYTE([0, 100, 200, 201]), PACKED | {"valid_max": BYTE(200)}, [1, 1, 1, 0]),
+        (SHORT([0, 100, -6, -5]), PACKED | {"_Unsigned": "true", "valid_range": SHORT([0, -6])}, [1, 1, 1, 0]),
+        (np.float32([0, 0.1, 90, 100]), {"valid_range": np.float64([0.1, 90])}, [0, 1, 1, 0]),
+        (np.float32([-1, 0, 90, 100]), {"valid_min": np.int32(0)}, [0, 1, 1, 1]),
+        (np.float32([0, 1, 90, np.nan]), {"valid_max": np.float32(50), "_FillValue": np.float32(-1)}, [1, 1, 0, 0]),
+    ],
+)
+def test_cf_values_outside_the_valid_range_are_not_seen_and_never_zero(tmp_path, codes, attributes, seen):
+    known = [n for n, state in enumerate(seen) if state is not None]
+    path = ranged(tmp_path / "rain.nc", codes[known], attributes)
+    found, frame = inspect_file(path)
+    assert np.isfinite(frame["rain_rate"].values[0]).tolist() == [bool(seen[n]) for n in known]
+    assert "cells outside it are not seen" in found.comment
+
+
+@pytest.mark.parametrize(("codes", "below", "dry"), [(SHORT, 0.5, True), (SHORT, 1.5, False), (np.float32, 0.5, False)])
+def test_what_packing_rounds_below_zero_is_dry_and_what_lies_below_it_is_no_rain(tmp_path, codes, below, dry):
+    step = 0.01
+    path = ranged(tmp_path / "rain.nc", codes([0, 100]), {"scale_factor": step, "add_offset": -below * step})
+    if not dry:
+        with pytest.raises(WrongGrid, match="rates must be finite and ≥ 0"):
+            read_frame(path)
+    else:
+        assert read_frame(path)["rain_rate"].values[0].tolist() == pytest.approx([0, 0.995])
+
+
+ROTATED = {"grid_mapping_name": "rotated_latitude_longitude", "grid_north_pole_latitude": 39.25,
+           "grid_north_pole_longitude": -162.0, "north_pole_grid_longitude": 0.0}  # fmt: skip
+
+
+@pytest.mark.parametrize("mapping", ["turned", "turned: lat lon", "turned : lat lon other: a b"])
+def test_cf_grid_mapping_with_its_coordinates_is_a_grid_mapping(tmp_path, mapping):
+    path = ranged(tmp_path / "rain.nc", np.float32([1, 2]), {"grid_mapping": mapping})
+    with netCDF4.Dataset(path, "a") as file:
+        file.createVariable("turned", "i4").setncatts(ROTATED)
+    lon, lat = grid_of(read_frame(path)).lonlat()
+    assert (lon[0, 0], lat[0, 0]) == pytest.approx((-178.414, 78.589), abs=0.001)  # by PROJ's ob_tran too; not 5, 50.1
+
+
+def test_degrees_of_a_rotated_grid_are_no_longitude_and_latitude(tmp_path):
+    path = ranged(tmp_path / "rain.nc", np.float32([1, 2]), {"grid_mapping": "lost"})
+    assert grid_of(read_frame(path)).pyproj_crs.to_epsg() == 4326
+    with netCDF4.Dataset(path, "a") as file:
+        file["lat"].setncatts({"standard_name": "grid_latitude", "units": "degrees"})
+    with pytest.raises(UnreadableFile, match="lat is no latitude in degrees; add a grid mapping"):
+        read_frame(path)
+
+
+def changed_kind(path, name, value):
+    """Give an attribute another type than netCDF4 lets it have: the variable's."""
+    with h5py.File(path, "r+") as file:
+        file["rr"].attrs[name] = value
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("valid_max", np.float64([5.0]), "rr states valid_max (5.), not of the packed values' type (int16)"),
+        ("valid_range", np.int64([0, 5]), "rr states valid_range (0 5), not of the packed values' type (int16)"),
+        ("valid_range", SHORT([5]), "rr states valid_range (5), which bounds nothing"),
+        ("valid_max", np.bytes_("5 mm"), "which bounds nothing"),
+    ],
+)
+def test_a_valid_range_of_another_unit_than_the_packed_values_is_told_and_not_applied(tmp_path, name, value, told):
+    path = ranged(tmp_path / "rain.nc", SHORT([0, 10, 100, 200]), PACKED)
+    found, frame = inspect_file(changed_kind(path, name, value))
+    assert np.isfinite(frame["rain_rate"]).all()
+    assert told in found.comment
+    assert "not applied" in found.comment
 
 
 @pytest.mark.parametrize("text", ["2024-05-01T12:00:00Z", "2024-05-01T14:00:00+02:00", "2024-05-01T12:00:00"])
