@@ -21,12 +21,11 @@ FROM base AS api
 # what nowcast/ and api/ import, and nothing that computes: no openvino, no opencv, no torch
 RUN pip install --no-cache-dir -c constraints.txt alembic fastapi fastapi-offline netCDF4 numpy pillow prometheus-client \
     'psycopg[binary]' pydantic-settings pyproj sqlalchemy structlog uvicorn xarray zstandard
+COPY jobs/__init__.py jobs/logs.py jobs/serve.py jobs/supervise.py jobs/
 USER nowcast
 EXPOSE 8000
-HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=3)"]
-# event streams never end by themselves, so the end does not wait for them for longer than two seconds
-CMD ["python", "-m", "uvicorn", "--factory", "api.main:create_app", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", \
-    "--timeout-graceful-shutdown", "2"]
+HEALTHCHECK CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('NOWCAST_PORT', 8000)}/healthz\", timeout=3)"]
+CMD ["python", "-m", "jobs.serve"]
 
 FROM base AS worker
 COPY engines engines

@@ -14,12 +14,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
+from nowcast.disk import make_folder
 from nowcast.errors import ConfigError, StoreError
 from nowcast.store.database import parse_url, upgrade
 
 TABLES = ("runs", "observations")
 GAP = 1_000_000
 """Ids left out after a restore: more than are given while it runs."""
+NOT_WRITTEN = ("SQLITE_FULL", "SQLITE_READONLY")
+"""What SQLite says of where it writes to, and not of what it reads."""
 
 
 def backup(url: str, target: Path) -> int:
@@ -56,7 +59,7 @@ def restore(url: str, source: Path) -> None:
     live = _file(url, "pg_restore --clean --if-exists")
     if not source.is_file():
         raise StoreError(f"backup {source} does not exist; name the file that `nowcast backup` wrote")
-    live.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(live.parent)
     work = live.with_name(f".restore-{uuid4().hex[:8]}.db")
     try:
         with closing(_open(source)) as backed_up, closing(sqlite3.connect(work)) as copy:
@@ -70,6 +73,9 @@ def restore(url: str, source: Path) -> None:
         with closing(sqlite3.connect(work)) as copy, closing(sqlite3.connect(live, timeout=30)) as database:
             copy.backup(database, pages=-1)
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") in NOT_WRITTEN:
+            remedy = f"make room there for two more of {source}, or let this user write there"
+            raise StoreError(f"{live.parent}: {error}; {remedy}") from error
         raise StoreError(f"backup {source}: {error}; take another one") from error
     finally:
         for suffix in ("", "-wal", "-shm"):

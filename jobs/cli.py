@@ -2,12 +2,11 @@
 
 import logging
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -16,10 +15,11 @@ from rich.table import Table
 from jobs.engines_cli import engine
 from jobs.keep_cli import app as keep_app
 from jobs.keys import app as keys
+from jobs.logs import set_up_logging
 from jobs.model_cli import model as model_app
 from jobs.replay_cli import app as replay_app
-from nowcast.config import Settings, read_settings
-from nowcast.disk import make_folder, writing
+from nowcast.config import read_settings
+from nowcast.disk import make_folder, require_temporary, writing
 from nowcast.errors import ConfigError, NowcastError
 
 if TYPE_CHECKING:
@@ -39,37 +39,6 @@ app.add_typer(keys, name="key")
 Files = Annotated[list[Path], typer.Argument(help="Radar files, any order.", show_default=False)]
 
 
-class Patient:
-    """Standard error, for logs: what its disk has no room for is lost, and is no reason to stop."""
-
-    def write(self, text: str) -> int:
-        """Write what can be written."""
-        with suppress(OSError):
-            return sys.stderr.write(text)
-        return 0
-
-    def flush(self) -> None:
-        """Flush what can be flushed."""
-        with suppress(OSError):
-            sys.stderr.flush()
-
-
-def _set_up_logging(settings: Settings, level: int = logging.WARNING) -> None:
-    """Log to stderr; commands that answer a person log warnings alone, services say what they do."""
-    renderer = structlog.processors.JSONRenderer() if settings.log_json else structlog.dev.ConsoleRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Patient())),
-    )
-    logging.basicConfig(level=logging.WARNING)
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a look that is still at work is no news
-
-
 @app.command()
 def run(
     speed: Annotated[
@@ -85,22 +54,9 @@ def run(
 @app.command()
 def serve() -> None:
     """Serve the API (one process)."""
-    import uvicorn
+    from jobs.serve import serve as run_api
 
-    from jobs.supervise import require_port
-
-    settings = read_settings()
-    _set_up_logging(settings, logging.INFO)
-    require_port(settings.host, settings.port)
-    uvicorn.run(
-        "api.main:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=2,  # event streams never end by themselves
-    )
+    run_api(read_settings())
 
 
 @app.command()
@@ -109,7 +65,7 @@ def worker() -> None:
     from jobs.worker import work
 
     settings = read_settings()
-    _set_up_logging(settings, logging.INFO)
+    set_up_logging(settings, logging.INFO)
     raise typer.Exit(work(settings))
 
 
@@ -225,6 +181,7 @@ def inspect(
 
     settings = read_settings()
     sources = with_own(settings.sources_file)
+    require_temporary()
     with Sandbox(workers=1, sources_file=settings.sources_file) as sandbox:
         for path in files:
             found, frame = inspect_file(path, sandbox.read, sources)
@@ -238,10 +195,10 @@ def inspect(
 
 
 def _facts(found: "Inspection") -> Table:
-    table = Table(found.file, f"{found.valid_time:%Y-%m-%d %H:%M} UTC", title_justify="left")
+    table = Table(escape(found.file), f"{found.valid_time:%Y-%m-%d %H:%M} UTC", title_justify="left")
     for key, value in asdict(found).items():
         if key not in {"file", "valid_time"}:
-            table.add_row(key, f"{value:.4g}" if isinstance(value, float) else str(value))
+            table.add_row(key, f"{value:.4g}" if isinstance(value, float) else escape(str(value)))
     return table
 
 
@@ -250,7 +207,7 @@ def doctor() -> None:
     """Say what this machine can run, and what to do about what is missing; exit status 1 when nothing would work."""
     from jobs.doctor import examine
 
-    colours = {"ok": "green", "missing": "yellow", "bad": "red"}
+    colours = {"ok": "green", "missing": "yellow", "scarce": "yellow", "bad": "red"}
     table = Table("what", "state", "found", "remedy", show_lines=False)
     findings = list(examine(read_settings()))
     for finding in findings:
@@ -274,7 +231,7 @@ def upgrade() -> None:
 def main() -> None:
     """Run the command line; a `NowcastError` is one line on stderr and exit status 1."""
     try:
-        _set_up_logging(read_settings())
+        set_up_logging(read_settings())
         app()
     except NowcastError as error:
         typer.echo(f"nowcast: {error}", err=True)

@@ -18,14 +18,14 @@ from jobs.leader import Leader
 from jobs.metrics import Metrics
 from jobs.observe import observe, seen_by_radar
 from nowcast.clock import STEP, Clock, floor
-from nowcast.errors import LeaseLost, NowcastError, TooFewFrames
+from nowcast.errors import EngineError, LeaseLost, NowcastError, TooFewFrames
 from nowcast.gate import judge_age
 from nowcast.ingest import Intake
 from nowcast.life import Serving, State
 from nowcast.region import Region, Regions
 from nowcast.run import FrameRecord, Run
 from nowcast.side import Room, cores
-from nowcast.stack import TOLERANCE, nominal_times
+from nowcast.stack import TOLERANCE, nominal_times, shared_time
 from nowcast.store.leases import Lease
 from nowcast.store.store import Store
 from nowcast.verdict import Action
@@ -96,6 +96,7 @@ class Cycle:
     leader: Leader | None = None
     metrics: Metrics = field(default_factory=Metrics)
     _told: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    _absent: dict[str, str] = field(default_factory=dict)
     _room: Room = field(default_factory=lambda: Room(CELLS_AT_ONCE))
     _reading: Lock = field(default_factory=Lock)
     _began: Lease | None = None
@@ -227,9 +228,26 @@ class Cycle:
             raise TooFewFrames(f"region {region.name}: {verdict.message}")
         if verdict and verdict.action is Action.EXTRAPOLATE:
             serving = Serving(EXTRAPOLATION, State.PROMOTED)
-        shown = [verdict.flag] if verdict else []
+        shown, here = [verdict.flag] if verdict else [], self._here(region, serving)
+        shown += ["lower-rung"] if here != serving else []
         shown += [flag for r in records for flag in self.feed.flags.get(r.digest, ())]
-        return serving, tuple(dict.fromkeys(shown))
+        return here, tuple(dict.fromkeys(shown))
+
+    def _here(self, region: Region, serving: Serving) -> Serving:
+        """Return what serves a region, or where its plan is not here or damaged the region's own model.
+
+        Lives are in the database, plans in the data folder: a worker of another machine may lack them.
+        """
+        absent = ""
+        if serving.model != region.model:
+            try:
+                self.ladder.spec(serving.model)
+            except EngineError as error:
+                absent = str(error)
+        if absent and absent != self._absent.get(region.name):
+            log.error("model is not here, the region's own serves", region=region.name, reason=absent)
+        self._absent[region.name] = absent
+        return Serving(region.model, State.PROMOTED) if absent else serving
 
     def _base_time(self, records: Sequence[FrameRecord]) -> datetime:
         return max(r.valid_time for r in records if r.source not in self.feed.satellites)
@@ -239,6 +257,7 @@ class Cycle:
         if newest.grid_digest != region.grid.digest:
             return False
         base, frames = self._base_time(records), tuple(r.digest for r in records)
+        base = base if len(region.sources) == 1 else shared_time(base)
         if base != newest.base_time:
             return base < newest.base_time
         return frames == newest.frames and any((newest.model, newest.state) == (s.model, str(s.state)) for s in wanted)
@@ -257,7 +276,8 @@ class Cycle:
         now = self.clock.now()
         # a run made again, as of a revised frame, stays that of its slot: or that slot would have none
         slot = before.slot if before and before.base_time == made.stack.base_time else floor(now)
-        run = replace(run_of(made, region, frames, stages, slot, now), flags=flags + _flags(made), state=state)
+        flags = tuple(dict.fromkeys(flags + _flags(made)))
+        run = replace(run_of(made, region, frames, stages, slot, now), flags=flags, state=state)
         observe(self.store, region, seen)
         with stages("publish"):
             self.store.publish(run, made.fields, self._lease())

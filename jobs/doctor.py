@@ -14,9 +14,11 @@ from engines.memory import table
 from engines.plan import SHIPPED, read_plan
 from engines.runtimes import RUNTIMES
 from jobs.fit import require_regions_fit
+from jobs.keep import REMEDY
 from jobs.registry import configured_rungs
 from nowcast.clock import wall
 from nowcast.config import Settings
+from nowcast.disk import Space
 from nowcast.errors import NowcastError
 from nowcast.region import read_regions
 from nowcast.sources import SOURCES
@@ -25,7 +27,7 @@ from nowcast.store.store import Store
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: its state is `ok`, `missing` (optional) or `bad` (nothing works without it)."""
+    """One thing looked at: its state is `ok`, `missing` (optional), `scarce` or `bad` (nothing works without it)."""
 
     subject: str
     state: str
@@ -45,6 +47,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield Finding("sources", "ok", ", ".join(source.name for source in SOURCES))
     yield _regions(settings)
     yield from _fit(settings)
+    yield _disk(settings)
     yield Finding("sqlite", "ok", sqlite3.sqlite_version)
     yield _database(settings)
 
@@ -105,10 +108,20 @@ def _fit(settings: Settings) -> Iterator[Finding]:
         yield Finding("gpu memory", "bad", str(error), "the worker does not start with these regions")
 
 
+def _disk(settings: Settings) -> Finding:
+    try:
+        space = Space.at(settings.data_dir)
+    except OSError as error:
+        return Finding("disk", "bad", str(error), "let this user look at NOWCAST_DATA_DIR, or name another folder")
+    told = f"{space} at {settings.data_dir}"
+    return Finding("disk", "scarce", told, REMEDY) if space.scarce else Finding("disk", "ok", told)
+
+
 def _database(settings: Settings) -> Finding:
     try:
-        newest = Store.open(settings.url).newest_base_times()
+        store = Store.open(settings.url)
+        newest, size = store.newest_base_times(), store.retention.size()
     except NowcastError as error:
         return Finding("database", "bad", str(error), "nowcast db upgrade")
     told = ", ".join(f"{region} {time:%Y-%m-%d %H:%M} UTC" for region, time in newest.items()) or "no run yet"
-    return Finding("database", "ok", f"migrated; newest: {told}")
+    return Finding("database", "ok", f"migrated, {size / 2**20:.0f} MiB in use; newest: {told}")

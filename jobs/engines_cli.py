@@ -86,22 +86,38 @@ def build(
 
 @engine.command("list")
 def list_plans() -> None:
-    """List the plans of this host: versions, what they are for, which one serves."""
+    """List the plans of this host: versions, what they are for, which one serves; exit status 1 when one is damaged."""
     from engines.keys import read_keyring
     from engines.planstore import shelves
+    from nowcast.errors import PlanRefused
 
-    settings = read_settings()
+    settings, damaged = read_settings(), list[str]()
     table = Table("model", "runtime", "version", "precision", "for", "least PSNR", "expires", "serves")
     for shelf in shelves(settings.plans_dir, read_keyring(settings)):
-        state = shelf.state()
-        ends = {a.version: name for name, a in (("current", state.current), ("previous", state.previous)) if a}
+        ends: dict[int, str] = {}
+        try:
+            state = shelf.state()
+            ends = {a.version: name for name, a in (("current", state.current), ("previous", state.previous)) if a}
+        except PlanRefused as error:
+            damaged.append(str(error))
         for version in shelf.versions():
-            m = shelf.manifest(version)
-            score = f"{min(m.scores.values()):.1f} dB" if m.scores else "not yet executed"
-            target = f"{m.host.gpu or 'CPU'} {m.host.sm} {m.host.version}"
-            row = (shelf.model, shelf.runtime, str(version), m.precision, target, score, f"{m.expires:%Y-%m-%d}")
-            table.add_row(*row, ends.get(version, ""))
+            try:
+                told = _manifest(shelf, version)
+            except PlanRefused as error:
+                told = ("damaged", "", "", "")
+                damaged.append(f"{shelf.place(version)}: {error}")
+            table.add_row(shelf.model, shelf.runtime, str(version), *told, ends.get(version, ""))
     Console().print(table)
+    for reason in damaged:
+        typer.echo(f"nowcast: {reason}", err=True)
+    raise typer.Exit(1 if damaged else 0)
+
+
+def _manifest(shelf: "Shelf", version: int) -> tuple[str, str, str, str]:
+    """Return what a version says of itself: precision, target, score, expiry."""
+    m = shelf.manifest(version)
+    score = f"{min(m.scores.values()):.1f} dB" if m.scores else "not yet executed"
+    return m.precision, f"{m.host.gpu or 'CPU'} {m.host.sm} {m.host.version}", score, f"{m.expires:%Y-%m-%d}"
 
 
 @engine.command()

@@ -15,14 +15,15 @@ from engines.ladder import Ladder, Served
 from jobs.tiles import serve
 from nowcast.clock import STEP
 from nowcast.frame import valid_time
-from nowcast.fusion import carry, fused_frames
+from nowcast.fusion import fused_frames
 from nowcast.motion import motion
 from nowcast.noise import Noise
 from nowcast.products import to_fields
 from nowcast.region import Region
 from nowcast.resample import to_nominal
 from nowcast.run import Fields, Run
-from nowcast.stack import TOLERANCE, RegionStack, build_stack, nominal_times
+from nowcast.stack import TOLERANCE, RegionStack, build_stack, nominal_times, shared_time
+from nowcast.transport import carry
 
 
 @dataclass
@@ -124,7 +125,7 @@ def brought_together(frames: Sequence[xr.Dataset], region: Region, satellites: f
     fillers = [f for f in frames if f.attrs["source"] in satellites]
     if not radars:
         return frames
-    grid, times = region.grid.widened(region.margin), nominal_times(max(valid_time(f) for f in radars))
+    grid, times = region.grid.widened(region.margin), nominal_times(shared_time(max(valid_time(f) for f in radars)))
     fused = fused_frames(radars, fillers, grid, times, region.fusion, region.sources)
     return [_numbered(frame, region) for frame in fused]
 

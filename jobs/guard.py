@@ -3,7 +3,8 @@
 APScheduler sleeps until a time of the wall's clock: set back by an hour, it is silent for an hour (apscheduler#1103).
 And it starts no second instance of a job that hangs. So a look at the feeds that is overdue is asked for again, one
 that an arriving file makes due is asked for at once, and a pass that does not end within its deadline ends the process:
-the supervisor starts another, and the lease lets a second worker take over.
+the supervisor starts another, and the lease, which is not renewed for a pass that cannot end in time, lets a second
+worker take over.
 """
 
 import os
@@ -63,8 +64,22 @@ class Guard:
         threading.Thread(target=self._watch, name="guard", daemon=True).start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread; a job that begins from now on finds `stopped`."""
         self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was stopped: to be asked within the guard.
+
+        A scheduler starts what it was about to start even after it has been shut down. Asked within, a job that begins
+        then finds it, and one that has not found it yet is waited for by `wait`.
+        """
+        return self._stop.is_set()
+
+    def at_work(self, seconds: float) -> bool:
+        """Return whether the job runs, and for no longer than so many seconds yet."""
+        since = self._running_since
+        return since is not None and self.monotonic() - since <= seconds
 
     def wait(self, seconds: float) -> bool:
         """Wait until the job has ended, at most so long; return whether it has: what it uses is closed after it."""

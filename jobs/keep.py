@@ -1,6 +1,7 @@
 """What the cycle keeps, and for how long: the archive, the store, the files that the demonstration makes."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import xarray as xr
 
 from nowcast.archive import Archive
 from nowcast.config import Settings
+from nowcast.disk import Space
 from nowcast.ingest import Intake
 from nowcast.region import Region
 from nowcast.sources.simulated import SimulatedSatelliteSource, SimulatedSource
@@ -19,6 +21,7 @@ log = structlog.get_logger()
 
 EVERY = timedelta(hours=1)
 SIMULATED_KEPT = timedelta(hours=6)
+REMEDY = "make room, or keep less: NOWCAST_KEEP_GB, NOWCAST_KEEP_DAYS, NOWCAST_KEEP_FEED_DAYS, NOWCAST_ARCHIVE_GB"
 SIMULATED = (SimulatedSource.name, SimulatedSatelliteSource.name)
 
 
@@ -71,6 +74,7 @@ class Keeper:
         if self._pruned is not None and abs(now - self._pruned) < EVERY:
             return
         self._pruned, keeps = now, self.keeps
+        _tell_of_little_space(feed.folder.parent)
         self._prune_feed(feed, now)
         gone = self.store.retention.prune(now - keeps.runs, keeps.most_bytes)
         self.store.retention.prune_scores(now - keeps.scores)
@@ -86,6 +90,13 @@ class Keeper:
             if kept is not None:
                 _remove(folder, now - kept)
         feed.forget_gone()
+
+
+def _tell_of_little_space(folder: Path) -> None:
+    """Warn, every hour, while there is time: on a full disk a database has no room to remove rows either."""
+    with suppress(OSError):  # whoever writes there says so
+        if (space := Space.at(folder)).scarce:
+            log.warning("disk nearly full", folder=str(folder), space=str(space), remedy=REMEDY)
 
 
 def _remove(folder: Path, before: datetime) -> None:

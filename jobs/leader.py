@@ -2,8 +2,10 @@
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +15,7 @@ from uuid import uuid4
 import structlog
 
 from nowcast.clock import Clock
-from nowcast.errors import LeaseLost
+from nowcast.errors import LeaseLost, NowcastError
 from nowcast.store.leases import CYCLE, LASTS, Lease
 from nowcast.store.store import Store
 
@@ -69,6 +71,7 @@ class Leader:
     lasts: timedelta = LASTS
     _lease: Lease | None = None
     _one: Lock = field(default_factory=Lock)
+    _ended: threading.Event = field(default_factory=threading.Event)
     _renewed: float = 0.0
     _standing_by: bool = False
 
@@ -78,14 +81,30 @@ class Leader:
         Raises
         ------
         LeaseLost
-            When another worker holds it.
+            When another worker holds it, or this one has given it back.
         """
         with self._one:
+            if self._ended.is_set():  # a pass under way would take it again, for a process that is about to end
+                raise LeaseLost(f"this worker ({self.holder}) ends and has given lease {CYCLE!r} back")
             if self._lease is None or self.monotonic() - self._renewed > self.lasts.total_seconds() / RENEWALS:
                 self._renew()
-        if self._lease is None:
-            raise LeaseLost(f"lease {CYCLE!r} is held by another worker; this one ({self.holder}) stands by")
-        return self._lease
+            if self._lease is None:
+                raise LeaseLost(f"lease {CYCLE!r} is held by another worker; this one ({self.holder}) stands by")
+            return self._lease
+
+    def keep(self, at_work: Callable[[], bool]) -> None:
+        """Renew the lease while `at_work()`, until it is given back: a pass may take longer than the lease lasts.
+
+        From a thread of its own, since the database may keep whoever asks waiting. A process that is frozen renews
+        nothing; for one that hangs, `at_work` has to say no in time.
+        """
+        threading.Thread(target=self._keep, args=(at_work,), name="lease", daemon=True).start()
+
+    def _keep(self, at_work: Callable[[], bool]) -> None:
+        while not self._ended.wait(self.lasts.total_seconds() / RENEWALS / 2):
+            if self._lease is not None and at_work():
+                with suppress(NowcastError):  # the pass meets it too, and says so
+                    self.hold()
 
     def _renew(self) -> None:
         began, before = self.monotonic(), self._lease
@@ -103,10 +122,13 @@ class Leader:
 
     def lost(self) -> None:
         """Forget a lease that the store refused: the next `hold` asks again."""
-        self._lease = None
+        with self._one:
+            self._lease = None
 
     def release(self) -> None:
-        """Give the lease back at the end."""
-        if self._lease is not None:
-            self.store.leases.release(self._lease)
-            self._lease = None
+        """Give the lease back at the end, for good."""
+        with self._one:
+            self._ended.set()
+            if self._lease is not None:
+                self.store.leases.release(self._lease)
+                self._lease = None

@@ -1,6 +1,7 @@
 """`nowcast model …`: the life of models, by hand."""
 
 import getpass
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,14 @@ def _now() -> datetime:
 
     settings = read_settings()
     return Clock(settings.clock_speed, settings.clock_epoch).now()
+
+
+def _user() -> str:
+    """Return who types: a name, or the number of a user who has none, as in a container run by `--user`."""
+    try:
+        return getpass.getuser()
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def _judge() -> "Judge":
@@ -80,7 +89,7 @@ def register(
     families = sorted({region.model for region in judge.regions})
     if family not in families:
         raise LifeError(f"--family {family!r}: no region has that model; there are: {', '.join(families)}")
-    enter(judge.store, settings.models_dir, read_plan(folder), name, family, getpass.getuser(), why, _now())
+    enter(judge.store, settings.models_dir, read_plan(folder), name, family, _user(), why, _now())
     typer.echo(f"{name}: candidate for the regions of {family}")
 
 
@@ -109,7 +118,7 @@ def promote(
 
     if to not in (State.SHADOW, State.CANARY, State.PROMOTED):
         raise LifeError(f"--to {to!r}: one of shadow, canary, promoted")
-    made = _judge().promote(name, State(to), tuple(region or ()), getpass.getuser(), why, _now())
+    made = _judge().promote(name, State(to), tuple(region or ()), _user(), why, _now())
     typer.echo(f"{name}: {made.state} in {', '.join(made.regions) or 'all regions of ' + made.family}")
 
 
@@ -128,8 +137,6 @@ def retire(name: Name, why: Why = "by hand") -> None:
 @model.command()
 def nightly() -> None:
     """Do the night's work now: take proven models further, and make a candidate from the archive."""
-    import os
-
     from jobs.nightly import Night
 
     settings, judge = read_settings(), _judge()
@@ -151,5 +158,5 @@ def _end(name: str, state: str, why: str) -> None:
     last = store.models.lives().now(name)
     if last is None:
         raise LifeError(f"model {name!r} is not known; `nowcast model list` shows those that are")
-    store.models.step(Transition(name, last.family, State(state), (), getpass.getuser(), _now(), why))
+    store.models.step(Transition(name, last.family, State(state), (), _user(), _now(), why))
     typer.echo(f"{name}: {state}")

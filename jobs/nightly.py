@@ -147,8 +147,12 @@ class Night:
 
     def make(self, region: Region, now: datetime) -> Iterator[Done]:
         """Make a candidate for a region, through every gate into the shadow; ends where something refuses."""
-        name = f"{self.family}-{region.name}-{now:%Y%m%d}"
+        made_of = f"{self.family}-{region.name}"
+        name = f"{made_of}-{now:%Y%m%d}"
         work = self.settings.models_dir / f".work-{name}"
+        for left in self.settings.models_dir.glob(f".work-{made_of}-{8 * '[0-9]'}"):
+            if left != work:  # of a night that was killed
+                shutil.rmtree(left, ignore_errors=True)
         try:
             yield from self._made(region, name, work, now)
         except Ended as ended:

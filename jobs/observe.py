@@ -9,7 +9,7 @@ from nowcast.fusion import merged_frames
 from nowcast.region import Region
 from nowcast.regrid import regrid
 from nowcast.run import Observation
-from nowcast.stack import nominal_times
+from nowcast.stack import nominal_times, shared_time
 from nowcast.store.store import Store
 
 
@@ -22,7 +22,7 @@ def seen_by_radar(frames: Sequence[xr.Dataset], region: Region, satellites: froz
     radars = [f for f in frames if f.attrs["source"] in names]
     if len(names) == 1:
         return radars
-    times = nominal_times(max(valid_time(f) for f in radars))
+    times = nominal_times(shared_time(max(valid_time(f) for f in radars)))
     return merged_frames(radars, region.grid.widened(region.margin), times, names)
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from nowcast.clock import wall
 from nowcast.config import Settings
-from nowcast.disk import make_folder
+from nowcast.disk import make_folder, require_temporary
 from nowcast.errors import PortInUse
 from nowcast.store.database import upgrade
 
@@ -25,8 +25,8 @@ STOP_SECONDS = 15.0
 RESTART_SECONDS = 2.0
 
 
-def require_port(host: str, port: int) -> None:
-    """Raise `PortInUse` when nothing can listen there."""
+def require_port(host: str, port: int, setting: str = "NOWCAST_PORT") -> None:
+    """Raise `PortInUse` when nothing can listen there; `setting` is what names the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -34,14 +34,29 @@ def require_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise PortInUse(
-                f"{host}:{port}: {error.strerror}; stop what listens there or set NOWCAST_PORT to another"
+                f"{host}:{port}: {error.strerror}; stop what listens there or set {setting} to another"
             ) from error
+
+
+def require_files(settings: Settings) -> None:
+    """Raise `ConfigError` for files of settings that cannot be used: the worker would end and be started for ever."""
+    from nowcast.feeds.config import read_feeds  # here: the image of the API takes this module for its port alone
+    from nowcast.region import read_regions
+    from nowcast.sources import source_named, with_own
+
+    sources = with_own(settings.sources_file)
+    for name in {name for region in read_regions(settings.regions_file) for name in region.sources}:
+        source_named(name, sources)
+    if settings.feeds_file:
+        read_feeds(settings.feeds_file)
 
 
 def run(settings: Settings, speed: float) -> int:
     """Migrate the store, run worker and API until a signal, and return the exit status."""
     require_port(settings.host, settings.port)
     make_folder(settings.data_dir)
+    require_temporary()
+    require_files(settings)
     upgrade(settings.url)
     environment = {**os.environ, "NOWCAST_CLOCK_SPEED": str(speed), "NOWCAST_CLOCK_EPOCH": wall().isoformat()}
     pair = Supervisor(environment)

@@ -13,6 +13,7 @@ from types import FrameType
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.schedulers.base import BaseScheduler
 
@@ -30,7 +31,7 @@ from jobs.steady import SteadyClock
 from jobs.supervise import require_port
 from nowcast.clock import Clock
 from nowcast.config import Settings
-from nowcast.disk import make_folder
+from nowcast.disk import make_folder, require_temporary
 from nowcast.errors import LeaseLost, NoRoom, NowcastError
 from nowcast.feeds.config import read_feeds
 from nowcast.feeds.runner import FeedRunner, open_feed
@@ -58,8 +59,9 @@ def open_cycle(settings: Settings) -> Cycle:
     Raises
     ------
     NowcastError
-        When regions, sources or database cannot be used, or the regions' engines do not fit on the GPU.
+        When regions, sources, database or folders cannot be used, or the regions' engines do not fit on the GPU.
     """
+    require_temporary()
     regions, sources = read_regions(settings.regions_file), with_own(settings.sources_file)
     for region in regions:
         for source in region.sources:
@@ -123,7 +125,7 @@ def work(settings: Settings) -> int:
     leader = cycle.leader = Leader(cycle.store, cycle.clock, lasts=timedelta(seconds=settings.lease_seconds))
     after = Afterwork.of(cycle, Keeper(cycle.store, Keeps.of(settings), settings.archive_dir))
     if settings.worker_metrics_port:
-        require_port(settings.host, settings.worker_metrics_port)
+        require_port(settings.host, settings.worker_metrics_port, "NOWCAST_WORKER_METRICS_PORT")
         cycle.metrics.serve(settings.host, settings.worker_metrics_port)
     scheduler, stopping = BackgroundScheduler(timezone=UTC), threading.Event()
     bugs: list[BaseException] = []
@@ -153,6 +155,8 @@ def work(settings: Settings) -> int:
 
     scheduler.add_job(stop_on_dead_feed, "interval", seconds=60, coalesce=True, misfire_grace_time=MISFIRE_GRACE)
     guard.start()
+    # within the time that a pass has: the lease of a worker that hangs ends when its process does, and no later
+    leader.keep(lambda: guard.at_work(guard.limit - settings.lease_seconds))
     log.info("worker started", regions=[r.name for r in cycle.regions], pid=os.getpid(), holder=leader.holder)
     scheduler.start()
     while not stopping.is_set():
@@ -183,7 +187,12 @@ def add_look(scheduler: BaseScheduler, cycle: Cycle, after: Afterwork, settings:
 
     def look() -> None:
         with guard:
-            tick(cycle, after)
+            if not guard.stopped:
+                tick(cycle, after)
+
+    def start_now() -> None:
+        with suppress(JobLookupError):  # the scheduler has ended meanwhile
+            job.modify(next_run_time=datetime.now(UTC))
 
     job = scheduler.add_job(
         look,
@@ -195,11 +204,7 @@ def add_look(scheduler: BaseScheduler, cycle: Cycle, after: Afterwork, settings:
         misfire_grace_time=MISFIRE_GRACE,
     )
     sources = {source for region in cycle.regions for source in region.sources}
-    guard = Guard(
-        lambda: job.modify(next_run_time=datetime.now(UTC)),
-        seconds,
-        lambda: [cycle.feed.folder / source for source in sources],
-    )
+    guard = Guard(start_now, seconds, lambda: [cycle.feed.folder / source for source in sources])
     return guard
 
 

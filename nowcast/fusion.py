@@ -27,13 +27,13 @@ from nowcast.matching import Match, match
 from nowcast.motion import motion
 from nowcast.regrid import regrid, regrid_field
 from nowcast.space import to_model
+from nowcast.transport import advect
 
 UNSTATED_QUALITY = 0.8
 """Taken for a source that states none."""
 QUALITY_STEP = 0.05
 """Qualities closer than this are equal, and the fresher wins."""
 SAME_TIME = timedelta(minutes=1)
-NO_SOURCE = 0
 UNMATCHED = "satellite-unmatched"
 Array = NDArray[np.float32]
 
@@ -186,8 +186,8 @@ def merged_frames(
 ) -> list[xr.Dataset]:
     """Return what radars saw together at each of the times that one has a frame for; nothing is moved.
 
-    Where one alone has a frame it comes as it is. A merged one lies on `grid`, is said to be of the first of its
-    sources, and has a digest over those of its files.
+    Where one alone has a frame it comes as it is, at that time. A merged one lies on `grid`, is said to be of the
+    first of its sources, and has a digest over those of its files.
 
     Parameters
     ----------
@@ -198,12 +198,20 @@ def merged_frames(
     for time in times:
         there = _nearest_each(_in_order(radars, names), time, SAME_TIME)
         if len(there) == 1:
-            made += there
+            made.append(_at(there[0], time))
         elif there:
             digest = _digest_of(str(f.attrs["digest"]) for f in there)
             rate, _ = merge_radars(there, grid, time, names)
             made.append(make_frame(rate, grid, time, str(there[0].attrs["source"]), digest))
     return made
+
+
+def _at(frame: xr.Dataset, time: datetime) -> xr.Dataset:
+    """Return the frame as that of the time that it shares with others, seconds away."""
+    if valid_time(frame) == time:
+        return frame
+    stamp = np.datetime64(time.replace(tzinfo=None), "ns")
+    return frame.assign_coords(valid_time=frame["valid_time"].copy(data=stamp))
 
 
 def merge_radars(
@@ -262,65 +270,6 @@ def to_time(frame: xr.Dataset, grid: Grid, time: datetime, flow: Array | None) -
     values = regrid(frame, grid)
     steps = (time - valid_time(frame)) / STEP
     return values if flow is None or abs(steps) < 0.1 else advect(values, flow, steps)
-
-
-def advect(values: NDArray, flow: Array, steps: float) -> NDArray:
-    """Return a field moved by `steps` five-minute steps of the motion (negative: back), nearest pixel; NaN flows in.
-
-    Semi-Lagrangian with a midpoint, in sub-steps of at most one step, as forecasts are (`nowcast.models.advection`).
-
-    Parameters
-    ----------
-    values
-        (H, W), float with NaN for not seen, or uint8 codes with 0 for none.
-    flow
-        (2, h, w), (dx, dy) in pixels of `values` per step.
-    """
-    height, width = values.shape
-    full = [cv2.resize(component, (width, height), interpolation=cv2.INTER_LINEAR) for component in flow]
-    xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    x, y = xs.copy(), ys.copy()
-    count = max(1, int(np.ceil(abs(steps))))
-    share = np.float32(steps / count)
-    for _ in range(count):
-        half = [_bilinear(component, x, y) * (share / 2) for component in full]
-        middle = [_bilinear(component, x - half[0], y - half[1]) * share for component in full]
-        x, y = x - middle[0], y - middle[1]
-    border = np.nan if values.dtype.kind == "f" else NO_SOURCE
-    return cv2.remap(values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
-
-
-def _bilinear(field: Array, x: Array, y: Array) -> Array:
-    return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def carry(rain_source: NDArray[np.uint8], flow: Array, leads: int) -> NDArray[np.uint8]:
-    """Return where the rain of each lead came from, (leads, H, W) codes: `rain_source` carried on by the motion.
-
-    As `advect` of 1 … `leads` steps, but each step goes on from the one before, at the motion's resolution.
-    """
-    height, width = rain_source.shape
-    columns, rows = _indices(flow.shape[1], flow.shape[2])
-    scale_y, scale_x = height / flow.shape[1], width / flow.shape[2]
-    dx, dy = flow[0] / np.float32(scale_x), flow[1] / np.float32(scale_y)
-    half_x, half_y = dx / np.float32(2), dy / np.float32(2)
-    xs, ys = _indices(height, width)
-    x, y = columns, rows
-    found = []
-    for _ in range(leads):
-        middle_x, middle_y = x - _bilinear(half_x, x, y), y - _bilinear(half_y, x, y)
-        x, y = x - _bilinear(dx, middle_x, middle_y), y - _bilinear(dy, middle_x, middle_y)
-        moved = [
-            cv2.resize(now - start, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(scale)
-            for now, start, scale in ((x, columns, scale_x), (y, rows, scale_y))
-        ]
-        found.append(cv2.remap(rain_source, xs + moved[0], ys + moved[1], cv2.INTER_NEAREST, borderValue=NO_SOURCE))
-    return np.stack(found)
-
-
-def _indices(height: int, width: int) -> tuple[Array, Array]:
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return x, y
 
 
 def feathered(radar: Array, filling: Array, reach: float) -> Array:

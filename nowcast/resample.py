@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from nowcast.clock import STEP
 from nowcast.frame import make_frame, valid_time
-from nowcast.fusion import SAME_TIME, advect
+from nowcast.fusion import SAME_TIME
 from nowcast.grid import Grid
 from nowcast.motion import motion
 from nowcast.regrid import regrid
 from nowcast.space import to_model
+from nowcast.transport import advect
 
 FURTHEST = timedelta(minutes=10)
 """How far a frame may be moved in time."""

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nowcast.clock import STEP
+from nowcast.clock import STEP, floor
 from nowcast.errors import TooFewFrames
 from nowcast.frame import valid_time
 from nowcast.grid import Grid
@@ -22,6 +22,8 @@ from nowcast.space import to_model
 
 LEAST_FRAMES = 2
 TOLERANCE = timedelta(minutes=1)
+SHARED = timedelta(seconds=30)
+"""Less than a minute: a source of whole minutes, as of every six, is not moved."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class RegionStack:
     frames: tuple[str, ...]
     missing: int
     source: NDArray[np.uint8] | None = None
+
+
+def shared_time(time: datetime) -> datetime:
+    """Return the time that radars share which look seconds apart: the five minutes within `SHARED`, else the time."""
+    nearest = floor(time + STEP / 2)
+    return nearest if abs(time - nearest) <= SHARED else time
 
 
 def nominal_times(base: datetime, count: int = FRAMES) -> list[datetime]:

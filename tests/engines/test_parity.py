@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from engines.export import require_fp32_grids
+from engines.export import export, require_fp32_grids, require_free_sizes
 from engines.golden import HEIGHT, WIDTH, make_cases, pack, unpack
 from engines.lifecycle import hold
 from engines.openvino import OpenVinoEngine
@@ -17,6 +17,8 @@ from engines.plan import read_plan, shipped_plan
 from engines.reference import TorchEngine
 from engines.runtimes import BY_NAME
 from nowcast.errors import EngineError, ParityFailed, RuntimeMissing
+from nowcast.models import registry
+from nowcast.models.advection import Advection
 from nowcast.models.spec import Inputs
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -47,6 +49,33 @@ def test_the_plan_that_ships_is_the_model_at_another_batch_and_size():
     for name, was in expected.items():
         wet = was > 0.004
         assert -10 * np.log10(np.mean((found[name] - was)[wet] ** 2) + 1e-20) > 60, name
+
+
+class Fixed(Advection):
+    """Takes its batch as a number."""
+
+    def forward(self, stack, mask, motion):
+        moved, coverage = super().forward(stack, mask, motion)
+        return moved.reshape(len(stack), 24, *stack.shape[-2:]), coverage
+
+
+def test_a_graph_that_is_fixed_to_the_batch_of_its_trace_is_refused_by_its_export(tmp_path, monkeypatch):
+    monkeypatch.setitem(registry.MODELS, "advection", Fixed)
+    with pytest.raises(EngineError, match=r"batch 3 of 128×192, traced with 2 of 64×96 .*OpenVINO refuses"):
+        export("advection", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("wrong", "told"), [(lambda v: v[:2], r"is \(3, 24, 128, 192\)"), (np.zeros_like, "dB")])
+def test_a_graph_that_is_another_model_at_other_sizes_is_refused(wrong, told):
+    reference = TorchEngine(PLAN.spec)
+    with pytest.raises(EngineError, match=f"is not the model at batch 3 .*{told}"):
+        require_free_sizes(
+            PLAN.graph(),
+            PLAN.spec,
+            unpack(PLAN.golden()),
+            lambda inputs: {name: wrong(values) for name, values in reference(inputs).items()},
+        )
 
 
 @pytest.mark.parametrize(("kind", "fits"), [(onnx.TensorProto.FLOAT, True), (onnx.TensorProto.FLOAT16, False)])

@@ -16,12 +16,13 @@ from nowcast.store.store import Store
 class End:
     """How a worker dies or freezes by itself: before its n-th writing statement or publication, by a signal.
 
-    Without a signal it hangs there, and hears signals.
+    Without a signal it hangs there, for so many seconds or for good, and hears signals.
     """
 
     at: int
     what: str = "statement"
     signal: int | None = signal.SIGKILL
+    seconds: float | None = None
 
 
 def live(values, log, end):
@@ -29,10 +30,10 @@ def live(values, log, end):
     out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    from jobs.cli import _set_up_logging
+    from jobs.logs import set_up_logging
     from jobs.worker import work
 
-    _set_up_logging(Settings(**values), logging.INFO)
+    set_up_logging(Settings(**values), logging.INFO)
     if end:
         (_count_statements if end.what == "statement" else _count_publications)(end)
     sys.exit(work(Settings(**values)))
@@ -66,7 +67,8 @@ def _count_publications(end):
         if left[0] == 0:
             print(f"signals itself before {run.region} {run.base_time:%H:%M}", flush=True)
             if end.signal is None:
-                threading.Event().wait()
+                threading.Event().wait(end.seconds)
+                return before(self, run, fields, lease)
             with self._db._turn:  # another thread's transaction would freeze with it and keep SQLite's only lock
                 signal.pthread_kill(threading.get_ident(), end.signal)  # in this very thread, here
         try:

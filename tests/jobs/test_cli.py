@@ -36,6 +36,26 @@ def test_a_port_in_use(tmp_path):
             )
 
 
+def test_a_metrics_port_in_use_names_its_own_setting(tmp_path):
+    upgrade(f"sqlite:///{tmp_path / 'nowcast.db'}")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = {"NOWCAST_WORKER_METRICS_PORT": str(taken.getsockname()[1]), "NOWCAST_DATA_DIR": str(tmp_path)}
+        one_line(nowcast("worker", **settings), "set NOWCAST_WORKER_METRICS_PORT to another")
+
+
+@pytest.mark.parametrize("command", ["run", "worker", "cycle", f"inspect {__file__}"])
+def test_no_folder_for_temporary_files(command, tmp_path):
+    full = ["bash", "-c", 'ulimit -f 0; exec "$@"', "", sys.executable, "-m", "jobs.cli"]  # no byte fits any file
+    environment = {**os.environ, "NOWCAST_DATA_DIR": str(tmp_path), "NOWCAST_PORT": "0"}
+    done = subprocess.run(
+        [*full, *command.split()], capture_output=True, text=True, check=False, cwd=ROOT, env=environment, timeout=60
+    )
+    one_line(done, "No usable temporary directory found in")
+    assert "or name another in TMPDIR" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["worker", "cycle"])
 def test_a_database_that_is_not_migrated(command, tmp_path):
     one_line(nowcast(command, NOWCAST_DATA_DIR=str(tmp_path)), "run `nowcast db upgrade`")
@@ -46,6 +66,12 @@ def test_a_database_that_is_away(command, tmp_path):
     url = "postgresql://postgres@127.0.0.1:1/none"
     done = nowcast(*command.split(), NOWCAST_DATA_DIR=str(tmp_path), NOWCAST_DATABASE_URL=url)
     one_line(done, "check that the server runs")
+
+
+@pytest.mark.parametrize("setting", ["NOWCAST_REGIONS_FILE", "NOWCAST_SOURCES_FILE", "NOWCAST_FEEDS_FILE"])
+def test_run_starts_nothing_that_would_end_at_once(setting, tmp_path):
+    environment = {"NOWCAST_PORT": "0", "NOWCAST_DATA_DIR": str(tmp_path), setting: "/no/such.toml"}
+    one_line(nowcast("run", **environment), "No such file")
 
 
 @pytest.mark.parametrize(

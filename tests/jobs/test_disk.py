@@ -5,13 +5,20 @@ from contextlib import suppress
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
-from jobs.cli import Patient
+from jobs.backup import backup, restore
+from jobs.doctor import examine
+from jobs.keep import Keeper, Keeps
+from jobs.logs import Patient
 from jobs.worker import simulate
-from nowcast.errors import NoRoom
-from nowcast.ingest import FrameCache
+from nowcast.config import Settings
+from nowcast.errors import NoRoom, StoreError
+from nowcast.ingest import FrameCache, Intake
 from nowcast.sandbox import Sandbox
 from nowcast.sources.simulated import write_files
+from nowcast.store.database import upgrade
+from nowcast.store.store import Store
 from tests.jobs.asker import Asker
 from tests.jobs.feeds import BASE, Hand, make_cycle, minutes, settle, write
 from tests.jobs.mortal import Installation
@@ -79,6 +86,46 @@ def test_with_the_database_elsewhere_forecasts_go_on_when_the_data_folder_is_ful
         place.wait_for_news()
         assert worker.exitcode is None
         assert place.examine() == []
+
+
+def test_who_keeps_without_a_cap_is_told_before_the_disk_is_full(disk, tmp_path):
+    url = f"sqlite:///{tmp_path / 'n.db'}"
+    upgrade(url)
+    store = Store.open(url)
+    feed, now = Intake(disk / "feed", store, FrameCache()), BASE
+
+    def told():
+        nonlocal now
+        now += timedelta(hours=1)
+        with capture_logs() as logs:
+            keeper.prune(feed, now)
+        (found,) = (
+            f for f in examine(Settings(data_dir=disk / "none" / "yet", database_url=url)) if f.subject == "disk"
+        )
+        return found.state, [line["event"] for line in logs]
+
+    keeper = Keeper(store, Keeps.of(Settings()), disk / "archive")
+    assert told() == ("ok", [])
+    (disk / "much").write_bytes(bytes(15 * 2**20))
+    assert told() == ("scarce", ["disk nearly full"])
+    assert told() == ("scarce", ["disk nearly full"])
+    (disk / "much").unlink()
+    assert told() == ("ok", [])
+    store.close()
+
+
+def test_a_restore_onto_a_full_disk_changes_nothing_and_does_not_blame_the_backup(disk, tmp_path):
+    good, url = f"sqlite:///{tmp_path / 'n.db'}", f"sqlite:///{disk / 'n.db'}"
+    for each in (good, url):
+        upgrade(each)
+    backup(good, tmp_path / "a.backup")
+    filler = fill(disk)
+    with pytest.raises(StoreError, match=r"disk: .*; make room there for two more of .*a\.backup"):
+        restore(url, tmp_path / "a.backup")
+    filler.unlink()
+    Store.open(url).close()
+    restore(url, tmp_path / "a.backup")
+    assert [path.name for path in disk.glob(".restore*")] == []
 
 
 def test_simulated_files_that_cannot_be_written_are_told_and_what_is_there_serves(disk, tmp_path):

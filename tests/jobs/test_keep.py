@@ -227,7 +227,7 @@ def test_feed_files_that_others_own_or_remove_stop_nothing(store, old_file, monk
         Keeper(store, Keeps(DAY, DAY, DAY, timedelta()), old_file.parents[2]).prune(feed, T0)
     monkeypatch.undo()
     assert seen
-    assert [line["event"] for line in logs] == told
+    assert [line["event"] for line in logs if line["event"] != "disk nearly full"] == told
     assert not other.exists()
     assert old_file.exists()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nowcast.store.leases import CYCLE
 from tests.jobs.ends import End
 from tests.jobs.mortal import Installation, descendants, kill_many
 
@@ -55,6 +56,19 @@ def test_a_worker_that_freezes_beyond_its_lease_is_refused_when_it_wakes(databas
         place.kill(other)
         place.wait_for_news()
         assert place.holder() is frozen, "it stood by and took over again"
+        assert place.examine() == []
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_at_work_for_longer_than_its_lease_lasts_keeps_it(database_url, tmp_path):
+    with Installation(tmp_path, database_url, lease_seconds=3) as place:
+        slow = place.start(End(5, "publication", signal=None, seconds=12))
+        place.wait(lambda: "signals itself before" in place.told(slow), "the long pass")
+        other = place.start()
+        place.wait(lambda: "standing by" in place.told(other), "the other")
+        place.wait_for_news()
+        assert place.holder() is slow, place.told(slow)
+        assert place.store.leases.holder(CYCLE).token == 1
         assert place.examine() == []
 
 

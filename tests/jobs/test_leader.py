@@ -1,11 +1,18 @@
-"""Who has ended: a lease of a process of this machine that is no more is not waited for, any other is."""
+"""Who leads: how long a lease lasts, and whose is not waited for: of a process of this machine that is no more."""
 
 import subprocess
 import sys
+import time
+from datetime import timedelta
 
 import pytest
 
-from jobs.leader import has_ended, holder_name
+from jobs.guard import Guard
+from jobs.leader import Leader, has_ended, holder_name
+from nowcast.clock import Clock
+from nowcast.errors import LeaseLost
+from nowcast.store.database import upgrade
+from nowcast.store.store import Store
 
 ASK = "import sys; from jobs.leader import has_ended, holder_name; print(has_ended(sys.argv[1]), holder_name())"
 ANEW = ("unshare", "--pid", "--fork", "--mount-proc")
@@ -31,3 +38,44 @@ def test_a_container_does_not_know_the_processes_of_another():
     told, other = asked(holder_name(), *ANEW)
     assert not told  # this process has no such number there, and lives
     assert not has_ended(other)
+
+
+@pytest.fixture
+def store(database_url):
+    upgrade(database_url)
+    opened = Store.open(database_url)
+    yield opened
+    opened.close()
+
+
+def seconds_until_taken(store):
+    """How long another worker, on another machine, waits for the lease."""
+    other, began = Leader(store, Clock(), "elsewhere", lasts=timedelta(seconds=1)), time.monotonic()
+    while True:
+        try:
+            other.hold()
+        except LeaseLost:
+            assert time.monotonic() - began < 20
+            time.sleep(0.05)
+        else:
+            return time.monotonic() - began
+
+
+@pytest.mark.parametrize(("limit", "least", "most"), [(1.0, 0.8, 2.5), (5.0, 4.0, 6.0)])
+def test_the_lease_of_a_pass_that_hangs_is_renewed_and_ends_with_the_time_that_a_pass_has(store, limit, least, most):
+    guard, leader = Guard(lambda: None, 1000, limit=limit), Leader(store, Clock(), lasts=timedelta(seconds=1))
+    with guard:
+        leader.hold()
+        leader.keep(lambda: guard.at_work(guard.limit - 1))
+        assert least < seconds_until_taken(store) < most
+    leader.release()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_lease_that_was_given_back_is_not_taken_again_by_a_pass_under_way(store):
+    leader = Leader(store, Clock())
+    leader.hold()
+    leader.release()
+    with pytest.raises(LeaseLost, match="ends and has given"):
+        leader.hold()
+    assert Leader(store, Clock(), "elsewhere").hold().token == 2

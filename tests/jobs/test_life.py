@@ -1,5 +1,6 @@
 """The life of models, judged on what was then seen: real frames, engines and databases; only the time is ours."""
 
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -159,6 +160,27 @@ def test_rollback_serves_the_incumbent_at_the_next_look_and_readers_never_miss(d
     drive.look(BASE + minutes(16) + timedelta(seconds=5))
     newest = drive.cycle.store.newest("alps")
     assert (newest.model, newest.state, newest.base_time) == ("advection", "promoted", BASE + minutes(15))
+
+
+def test_where_a_promoted_models_plan_is_not_the_regions_own_model_serves_until_it_is(drive, settings, still):
+    candidate(drive, settings, still, "still")
+    for state in ("shadow", "canary", "promoted"):
+        step(drive, "still", state, ("alps",) if state == "canary" else ())
+    feed(drive, 3)
+    place, away = settings.models_dir / "still", settings.models_dir / "away"
+    place.rename(away)  # as on a second machine that takes over
+    feed(drive, 1, start=3)
+    drive.look(BASE + minutes(16))
+    place.mkdir()
+    (place / "plan.json").write_text('{"spec"')
+    feed(drive, 1, start=4)
+    shutil.rmtree(place)
+    away.rename(place)
+    drive.look(BASE + minutes(21))
+    runs = drive.cycle.store.runs("alps")
+    shown = [(run.model, "lower-rung" in run.flags) for run in sorted(runs, key=lambda run: run.base_time)]
+    assert shown[-3:] == [("still", False), ("advection", True), ("still", False)]
+    assert drive.cycle.store.last_run_id() == len(runs) + 1, "made again once, when the plan was back"
 
 
 def test_a_better_model_is_promoted_on_evidence_and_a_worse_one_is_not(settings, still):

@@ -1,5 +1,8 @@
 """The commands on the life of models and on what is kept, as a person types them."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from engines.plan import shipped_plan
 from nowcast.store.database import upgrade
 from nowcast.store.store import Store
-from tests.jobs.test_oneshot import nowcast
+from tests.jobs.test_oneshot import ROOT, nowcast
 from tests.nowcast.stored import fields, marks, region, run
 
 WIDE = "200"
@@ -54,6 +57,13 @@ def test_the_life_of_a_model_by_hand(at):
     assert found == ["candidate", "shadow", "canary", "rolled-back"]
     assert "to try" in shown
     assert "too dry" in shown
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may be another user")
+def test_a_user_without_a_name_may_step_too():
+    command = "import os; from jobs.model_cli import _user; os.setuid(54321); print(_user())"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd=ROOT, env={})
+    assert done.stdout == "uid 54321\n"
 
 
 def test_what_is_not_known_is_one_line(at):

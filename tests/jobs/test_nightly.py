@@ -85,6 +85,16 @@ def test_what_there_is_nothing_to_train_with_is_told(archived, store):
     assert "1 whole days archived, more than 1 are needed" in done.told
 
 
+def test_what_a_night_that_was_killed_left_is_removed_and_nothing_else(archived, store, tmp_path):
+    settings = Settings(**{**archived.model_dump(), "data_dir": tmp_path})
+    names = ("alps-20260201", "alps-20260202", "alps-b-20260201")
+    left = [settings.models_dir / f".work-edge-{name}" for name in names]
+    for folder in left:
+        (folder / "plan").mkdir(parents=True)
+    list(night(settings, store).make(regions("edge")["alps"], NIGHT - DAY))
+    assert [folder.exists() for folder in left] == [False, False, True]
+
+
 def test_a_shadow_that_cannot_be_judged_does_not_end_the_night(tmp_path):
     settings = Settings(data_dir=tmp_path)
     upgrade(settings.url)

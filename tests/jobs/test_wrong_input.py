@@ -10,7 +10,10 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
+from engines.keys import Keyring
+from engines.manifest import Host, Manifest
 from engines.plan import SHIPPED, read_plan, shipped_plan
+from engines.planstore import Shelf
 from jobs.cli import app
 from jobs.registry import register
 from nowcast.errors import NowcastError, StoreError
@@ -113,6 +116,14 @@ def test_a_folder_where_a_file_is_to_be_written(folder, command):
     assert not list(folder.glob(".*"))
 
 
+def test_a_name_in_brackets_is_told_as_it_is(folder):
+    """Rich takes what is in brackets for a style, and `[/b]` for the end of one that never began."""
+    radar = next(p for p in write_files(folder / "feed", NOW - timedelta(minutes=5), NOW) if "simulated" in str(p))
+    done = typed(folder, f"inspect {radar.rename(radar.with_name('[/b].nc'))}", COLUMNS="200")
+    assert done.exit_code == 0, done.exception
+    assert "[/b].nc" in done.output
+
+
 @pytest.mark.parametrize(
     ("times", "told"),
     [(("xx", "2026-03-02"), "'xx' is no time"), (("2026-03-02", "2026-03-01T12:00"), "is not after --from")],
@@ -142,6 +153,24 @@ def test_a_plan_does_not_serve_when_the_database_cannot_be_told(folder):
     assert typed(folder, "engine sign 1", **settings).exit_code == 0
     assert isinstance(typed(folder, "engine promote 1", **settings).exception, StoreError)
     assert "current" not in typed(folder, "engine list", COLUMNS="200", **settings).output
+
+
+def test_of_damaged_plans_all_others_are_listed_and_each_is_named(folder):
+    plans, spec = folder / "plans", shipped_plan("advection").spec
+    for model in ("advection", "edge"):
+        for version in (1, 2, 3):
+            shelf = Shelf(plans, model, "openvino", Keyring())
+            expires = NOW + timedelta(days=version)
+            shelf.add(Manifest(spec, version, "fp16", Host("openvino", "2026.4"), {}, NOW, expires), {})
+    (plans / "advection" / "openvino" / "v0002" / "manifest.json").write_bytes(b"\0" * 400)
+    (plans / "edge" / "openvino" / "v0001" / "manifest.json").unlink()
+    (plans / "edge" / "openvino" / "state.json").write_text('{"current"')
+    done = typed(folder, "engine list", NOWCAST_DATA_DIR=str(folder), COLUMNS="200")
+    assert done.exit_code == 1
+    assert done.output.count("fp16") == 4
+    assert done.stdout.count("│ damaged") == 2
+    for told in ("v0002: the manifest cannot be read", "edge/openvino/v0001", "state.json cannot be read"):
+        assert told in done.stderr
 
 
 def test_a_model_that_could_not_be_made_a_candidate_leaves_its_name_free(folder):

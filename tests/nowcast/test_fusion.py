@@ -10,8 +10,6 @@ from nowcast.frame import make_frame, valid_time
 from nowcast.fusion import (
     UNMATCHED,
     FusionOptions,
-    advect,
-    carry,
     feathered,
     fuse,
     fused_frames,
@@ -24,6 +22,7 @@ from nowcast.matching import match
 from nowcast.motion import motion
 from nowcast.space import to_model
 from nowcast.stack import build_stack
+from nowcast.transport import advect, carry
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 GRID = Grid("EPSG:3035", 4_000_000.0, 3_000_000.0, 1000.0, 1000.0, 64, 64)

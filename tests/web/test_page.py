@@ -55,6 +55,7 @@ def test_shows_the_newest_run_and_says_what_it_is(visit, demo):
     assert page.locator("#legend .classes li").count() == len(classes)
     assert page.locator("#legend .hatch").is_visible()
     assert page.locator("#kind").inner_text() == "observed"
+    assert page.locator("#seen-by").inner_text() == "simulated"
     assert page.context.cookies() == []
     assert page.evaluate("localStorage.length + sessionStorage.length") == 0
 
@@ -79,6 +80,7 @@ def test_plays_steps_and_drags(visit, demo):
         now = page.locator("#slider").input_value()
         page.click("#later")
         assert page.locator("#kind").inner_text() == "forecast, +5 min"
+        assert page.locator("#seen-by").inner_text() == ""
         assert int(page.locator("#slider").input_value()) == int(now) + 1
         box = page.locator("#slider").bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

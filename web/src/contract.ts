@@ -24,6 +24,8 @@ export interface Step {
   valid_time: string;
   kind: "observed" | "forecast";
   lead_minutes: number | null;
+  /** Who saw what was observed; of several radars together the first of them. */
+  source?: string | null;
   images: Record<string, string>;
 }
 

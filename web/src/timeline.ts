@@ -41,10 +41,13 @@ export class TimelineBar {
     this.#draw(timeline);
     this.#slider.value = String(this.player.index);
     const kind = described(step);
-    this.#slider.setAttribute("aria-valuetext", `${clock(step.valid_time)}, ${kind}`);
+    const source = seenBy(step);
+    this.#slider.setAttribute("aria-valuetext", [clock(step.valid_time), kind, source].filter(Boolean).join(", "));
     byId("clock").textContent = clock(step.valid_time);
     byId("zone-name").textContent = zoneName(step.valid_time);
     byId("kind").textContent = kind;
+    byId("seen-by").textContent = source;
+    byId("seen-by").title = source && text("place.source", { source });
     byId("timebar").dataset["kind"] = step.kind;
   }
 
@@ -113,6 +116,11 @@ export class TimelineBar {
 function described(step: Step): string {
   if (step.kind === "forecast") return text("forecast", { minutes: step.lead_minutes ?? 0 });
   return text(step.images["observed"] ? "observed" : "unobserved");
+}
+
+/** Who saw what is shown; empty for what nobody did (yet). */
+export function seenBy({ images, source }: Step): string {
+  return images["observed"] ? (source ?? "") : "";
 }
 
 /** Where the slider stands at that time: it moves step by step, and steps need not be equally long. */

@@ -7,7 +7,7 @@ import { complete, identity, indexOf } from "../src/feed";
 import { imageOf, onMap, shown } from "../src/products";
 import { findPlace } from "../src/search";
 import { sentence } from "../src/summary";
-import { percent } from "../src/timeline";
+import { percent, seenBy } from "../src/timeline";
 import { show } from "../src/view";
 
 beforeEach(() => show({ language: "en", zone: "utc" }));
@@ -67,6 +67,14 @@ test("products are offered where the run has them", () => {
   expect(shown(run(ensemble))).toEqual(["rain_mean", "rain_p90", "prob_0.1", "prob_10", "accumulated", "members"]);
   expect(onMap(run(["rain_mean"]), "prob_1")).toBe("rain_mean");
   expect(onMap(run(ensemble), "members")).toBe("rain_mean");
+});
+
+test("who saw an observed step is told, and nobody of a step without an image or of a forecast", () => {
+  const [observed, forecast] = run(["rain_mean"]).steps;
+  expect(seenBy({ ...observed!, source: "knmi" })).toBe("knmi");
+  expect(seenBy({ ...observed!, source: "knmi", images: {} })).toBe("");
+  expect(seenBy(observed!)).toBe("");
+  expect(seenBy(forecast!)).toBe("");
 });
 
 test("a chosen palette colours its kind, its sister the others", () => {
