@@ -117,11 +117,11 @@ def test_a_folder_where_a_file_is_to_be_written(folder, command):
 
 
 def test_a_name_in_brackets_is_told_as_it_is(folder):
-    """Rich takes what is in brackets for a style, and `[/b]` for the end of one that never began."""
+    """Rich takes what is in brackets for a style, and ends at `[/b]` where none began, as a product may be called."""
     radar = next(p for p in write_files(folder / "feed", NOW - timedelta(minutes=5), NOW) if "simulated" in str(p))
-    done = typed(folder, f"inspect {radar.rename(radar.with_name('[/b].nc'))}", COLUMNS="200")
+    done = typed(folder, f"inspect {radar.rename(radar.with_name('[red].nc'))}", COLUMNS="200")
     assert done.exit_code == 0, done.exception
-    assert "[/b].nc" in done.output
+    assert "[red].nc" in done.output
 
 
 @pytest.mark.parametrize(
