@@ -20,21 +20,20 @@ from nowcast.models.coupling import Coupled, ascending, couple
 from nowcast.models.earlier import EARLIER, align, before
 from nowcast.models.levels import DRY, to_latent
 from nowcast.models.matching import Matching
+from nowcast.models.motion_errors import TURNS, ErrorsOfMotion, heading
 from nowcast.models.prepared import FRESH, Leads, Prepared
-from nowcast.models.pyramid import LEVELS, Halve, Pyramid, double
+from nowcast.models.pyramid import LEVELS, Pyramid, double
 from nowcast.models.spec import FRAMES, LEADS, NoiseSpec
-from nowcast.models.spread import compass, reaches
+from nowcast.models.spread import reaches
 
 TERMS, KINDS = 3, 4
 """Coefficients of each parameter: at half an hour, slope in log lead, what is added to the slope beyond half an hour;
 and parameters: memory, amplitude, growth, trend. With one slope a change of the far leads changed the first as much."""
-TURNS = 4
-"""Quarter turns of the compass; all but the first are looked at in every fourth row and column."""
 GROWTH = 0.15
 """Latent levels by which the residual can change a place, at a coefficient of 1."""
 
 
-class Cascade(nn.Module):
+class Cascade(ErrorsOfMotion):
     """The latent ensemble of one region.
 
     Parameters
@@ -45,17 +44,15 @@ class Cascade(nn.Module):
         Channels of the network that adjusts the tables per place; 0 for the tables alone.
     """
 
-    haar: Tensor
-    compass: Tensor
     reach: Tensor
     logs: Tensor
     lead_steps: Tensor
 
     def __init__(self, members: int = 24, leads: int = LEADS, width: int = 0, residual: bool = False) -> None:
-        super().__init__()
+        super().__init__(members)
         self.leads, self.members, self.residual = leads, members, residual
         self.noise = NoiseSpec(members, 1, 2**FRESH)
-        self.pyramid, self.halve, self.matching = Pyramid(), Halve(), Matching()
+        self.pyramid, self.matching = Pyramid(), Matching()
         self.trajectories = Trajectories(max(leads, FRAMES - 1))
         self.memory = nn.Parameter(
             F.pad(torch.tensor([[0.1, 0.7], [-0.4, 0.7], [-0.7, 0.6], [-1.1, 0.8], [-1.9, 1.0], [-2.9, 1.2]]), (0, 1))
@@ -73,21 +70,16 @@ class Cascade(nn.Module):
         self.stay = nn.Parameter(torch.zeros(TERMS))
         self.linger = nn.Parameter(torch.tensor(2.5))
         self.borrow = nn.Parameter(torch.full((LEVELS,), -2.0))
-        self.wander = nn.Parameter(torch.tensor([-0.2, -0.1, 0.3, 0.6, 3.3]))
-        self.haste = nn.Parameter(torch.tensor([-2.5, 1.0]))
-        self.stray = nn.Parameter(torch.tensor(0.1))
         self.trust = nn.Parameter(torch.tensor([3.0, -1.0, 0.0]))
         told = KINDS * LEVELS * TERMS + TERMS + 1 + (TERMS if residual else 0)
         self.context = Context(width, told) if width else None
         self.usual = nn.Parameter(torch.tensor([-0.1, -0.8, -1.5, -2.5, -3.3, -5.0]))
         self.heed = nn.Parameter(torch.full((LEVELS,), 0.2))
-        haar = torch.tensor([[[[1.0, -1.0], [1.0, -1.0]]], [[[1.0, 1.0], [-1.0, -1.0]]]]) / 2
-        self.register_buffer("haar", haar, persistent=False)
-        self.register_buffer("compass", compass(members), persistent=False)
         self.register_buffer("reach", reaches(members)[:, None, None], persistent=False)
         steps = torch.arange(1.0, leads + 1)
         self.register_buffer("logs", torch.log(steps / 6), persistent=False)
         self.register_buffer("lead_steps", steps, persistent=False)
+        self.register_load_state_dict_pre_hook(_older)  # type: ignore[no-untyped-call]
 
     # ---- what no lead changes -------------------------------------------------------------------------------------
 
@@ -148,20 +140,13 @@ class Cascade(nn.Module):
 
     def _scales(self, bands: list[Tensor]) -> list[Tensor]:
         """Return the local standard deviation of each band from `FRESH` on, with a share of the next coarser one's."""
-        squares = [self._spread(bands[i] * bands[i], min(2, LEVELS - 1 - i)) for i in range(FRESH, LEVELS - 1)]
+        squares = [self.halve.blur(bands[i] * bands[i], min(2, LEVELS - 1 - i)) for i in range(FRESH, LEVELS - 1)]
         squares.append(self.halve(squares[-1]))
         found = [squares[-1]]
         for square, borrow in zip(squares[-2::-1], self.borrow[FRESH : LEVELS - 1].flip(0), strict=True):
             share = torch.sigmoid(borrow)
             found.append((1 - share) * square + share * double(found[-1], square))
         return [torch.sqrt(f + 1e-6) for f in found[::-1]]
-
-    def _spread(self, field: Tensor, octaves: int) -> Tensor:
-        """Return a blur over some 2^octaves pixels that stays at the field's resolution."""
-        coarse, one = field, torch.ones_like(field)
-        for _ in range(octaves):
-            coarse, one = self.halve(coarse), self.halve(one)
-        return double(coarse / one, field)
 
     def noise_bands(self, noise: Tensor) -> list[Tensor]:
         """Return bands `FRESH` … of (B, M, H/4, W/4) white noise, mean 0, variance 1 over the members at every pixel.
@@ -182,41 +167,6 @@ class Cascade(nn.Module):
     def _standard(band: Tensor) -> Tensor:
         centred = band - band.mean(1, keepdim=True)
         return centred * torch.rsqrt((centred * centred).mean(1, keepdim=True) + 1e-4)
-
-    def drift(self, noise: Tensor) -> Tensor:
-        """Return each member's error of motion (B, M, 2), of size 1 on average: the compass, turned by the noise."""
-        slopes = F.conv2d(noise[:, :1], self.haar, stride=2).float().mean((2, 3))
-        cosine, sine = torch.split(slopes * torch.rsqrt((slopes * slopes).sum(1, keepdim=True).clamp(min=1e-12)), 1, 1)
-        x, y = self.compass[:, 0], self.compass[:, 1]
-        return torch.stack((cosine * x - sine * y, sine * x + cosine * y), -1)
-
-    def error(self, motion: Tensor, newest: Tensor, unusual: Tensor, pixel: Tensor) -> Tensor:
-        """Return the sizes of the errors of motion, (B, 3, 1).
-
-        They are the pixels after one step, the pixels that two hours add, and the error of speed as a share of the way.
-
-        Of the start less is known where motion differs from place to place, weighed by where rain falls, and where rain
-        has changed more than is usual. What two hours add is one length for all, in km: at 90 min the best size lay
-        near 20 pixels of 1 km and 10 of 2 km, whatever it was at the start. Speed is known the less the more motion
-        differs: one share for all cost up to 1.5 % of the CRPS on weak rain with even motion.
-        """
-        wet = _wet(newest)
-        share = wet.mean((2, 3), keepdim=True) + 1e-4
-        swing = motion - (motion * wet).mean((2, 3), keepdim=True) / share
-        spread = ((swing * swing).sum(1, keepdim=True) * wet).mean((2, 3), keepdim=True) / share
-        wander = self.wander.float()
-        near = torch.exp(wander[0] + wander[2] * 0.5 * torch.log(spread + 0.01) + wander[3] * unusual)
-        haste = torch.exp(self.haste[0].float() + self.haste[1].float() * 0.5 * torch.log(spread + 0.01))
-        far = torch.exp(wander[4]) / pixel.mean((2, 3), keepdim=True)
-        return torch.cat((near, far, haste), 1)[..., 0]
-
-    def astray(self, band: Tensor, change: Tensor, newest: Tensor) -> Tensor:
-        """Return by what factor errors of motion are larger where rain has changed more of late than elsewhere."""
-        moved, whole = (self._spread(field * field, 2).float() for field in (change, band))
-        more = torch.log((moved + 1e-3) / (whole + 2e-3))
-        wet = _wet(newest)
-        usual = (more * wet).mean((2, 3), keepdim=True) / (wet.mean((2, 3), keepdim=True) + 1e-4)
-        return torch.exp(self.stray.float() * (more - usual).clamp(-3, 3))
 
     def staying(self, moved: Tensor, stood: Tensor) -> Tensor:
         """Return the coefficients (B, TERMS, 1, 1) of the share of the coarsest band that stays where it is.
@@ -380,35 +330,15 @@ class Cascade(nn.Module):
         paths = torch.stack([ready.displacements[lead] for lead in leads], 1).flatten(0, 1)
         full = F.interpolate(paths, size=(height, width), mode="bilinear", align_corners=False)
         time, steps = (torch.stack([per[lead] for lead in leads]) for per in (self.logs, self.lead_steps))
-        wander, steps = self.wander.float(), steps[:, None, None]
-        near, far, haste = torch.split(ready.error[:, None], 1, 2)
-        near, far = near * steps ** torch.sigmoid(wander[1] + 2), far * (steps / 24) ** 2
-        size = torch.sqrt(near * near + far * far)[:, :, None]
-        x, y = torch.split(ready.drift, 1, 2)
-        side = torch.cat((-y, x), 2)
-        drift = torch.stack((ready.drift, side, -ready.drift, -side), 1)[:, None]
-        haste = haste[..., None] * (drift * ready.heading[:, None, None, None]).sum(-1, keepdim=True)
-        x, y = torch.split(drift * size, 1, -1)
-        haste = haste.expand(-1, len(leads), -1, -1, -1)
-        shift = torch.cat((x * (2.0 / width), y * (2.0 / height), haste), -1).flatten(0, 1)
+        shift = self.shifts(ready, steps, height, width)
         positions = base_grid(height, width, full) + full
         coarse = base_grid(paths.shape[-2], paths.shape[-1], paths) + paths
         return Leads(len(leads), time.repeat(batch)[:, None, None, None], positions, coarse, shift[..., None, None])
 
 
-def heading(motion: Tensor, newest: Tensor) -> Tensor:
-    """Return where the rain comes from, (B, 2), of length 1; 0 where none falls or it stands still.
-
-    What keeps the root from 0 is 1e-4: the ONNX exporter takes 1e-12 for nothing, and a dry region was NaN.
-    """
-    wet = _wet(newest)
-    mean = (motion.float() * wet).sum((2, 3))
-    return -mean * torch.rsqrt((mean * mean).sum(1, keepdim=True) + 1e-4)
-
-
-def _wet(newest: Tensor) -> Tensor:
-    """Return the share of each cell of motion that is wet, (B, 1, H/4, W/4)."""
-    return F.avg_pool2d((newest.float() > 0).float(), 4)
+def _older(_: nn.Module, weights: dict[str, Tensor], prefix: str, *__: object) -> None:
+    """Let weights from before `passing` be the model that they were fitted for: a night's, after an upgrade."""
+    weights.setdefault(f"{prefix}passing", torch.zeros(TERMS))
 
 
 def _resize(field: Tensor, like: Tensor) -> Tensor:

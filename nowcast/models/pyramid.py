@@ -40,6 +40,13 @@ class Halve(nn.Module):
         kernel = self.kernel.to(field.dtype).expand(channels, 1, 5, 5)  # exact in halves
         return F.conv2d(field, kernel, stride=2, padding=2, groups=channels)
 
+    def blur(self, field: Tensor, octaves: int) -> Tensor:
+        """Return a blur over some 2^octaves pixels that stays at the field's resolution."""
+        coarse, one = field, torch.ones_like(field)
+        for _ in range(octaves):
+            coarse, one = self(coarse), self(one)
+        return double(coarse / one, field)
+
 
 class Pyramid(nn.Module):
     """Bands of a partly seen field.

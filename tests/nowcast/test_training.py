@@ -12,12 +12,14 @@ from safetensors.torch import load_file, save_file
 from torch.multiprocessing import ProcessRaisedException, spawn
 
 from nowcast.errors import ConfigError
+from nowcast.models import registry
 from nowcast.models.cascade import Cascade
 from nowcast.models.ensemble import WEIGHTS
 from nowcast.models.registry import create
 from nowcast.train.data import MISSING, Augment, Sampler, Sequence, decode, encode, read
 from nowcast.train.loop import TrainConfig, Trainer, chances, train
 from nowcast.train.losses import TOLERATED, almost_fair_crps, loss_of_lead, spectrum_gap
+from nowcast.train.nightly import enter
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,16 @@ def test_a_run_starts_from_the_weights_that_ship(sequence, tmp_path):
     trainer = Trainer(config(tmp_path, width=0, members=8, start=str(WEIGHTS / "edge.safetensors")), [sequence])
     shipped = create("edge").cascade.state_dict()
     assert all(torch.equal(value, shipped[name]) for name, value in trainer.model.state_dict().items())
+
+
+def test_weights_from_before_what_passes_are_the_model_that_they_were(sequence, tmp_path, monkeypatch):
+    """A night's models outlive an upgrade: without it nothing passes, which is what they were fitted with."""
+    monkeypatch.setattr(registry, "MODELS", dict(registry.MODELS))
+    weights = {name: value for name, value in create("edge").state_dict().items() if not name.endswith("passing")}
+    save_file(weights, tmp_path / "before.safetensors")
+    trainer = Trainer(config(tmp_path, width=0, members=8, start=str(tmp_path / "before.safetensors")), [sequence])
+    assert trainer.model.passing.tolist() == [0, 0, 0]
+    assert enter("edge", "edge-before", tmp_path / "before.safetensors").cascade.passing.tolist() == [0, 0, 0]
 
 
 def test_weights_of_another_version_are_refused_in_one_line(sequence, tmp_path):
