@@ -384,3 +384,26 @@ def test_registry_names_its_models():
     still_rain, _ = Persistence()(stack, mask, still())
     moved, _ = Advection()(stack, mask, still())
     assert torch.allclose(still_rain, moved, atol=1e-5)
+
+
+def test_rain_that_comes_is_told_stronger_and_rain_that_goes_weaker():
+    """A band of rain, 6 pixels a step to the east, as motion tells: ahead of its middle it came, behind it goes."""
+    cascade, motion = create("edge").cascade, still(256)
+    motion[:, 0] = 6.0
+    shape = (torch.exp(-(((torch.arange(256.0) - 110) / 20) ** 2)) * 0.5).expand(256, 256)
+    stack = torch.stack([torch.roll(shape, 6 * step, 1) for step in range(4)])[None]
+    told = {}
+    for share in (0.0, 1.0):
+        cascade.passing.data = torch.tensor([share, 0.0, 0.0])
+        ready, each = opened(cascade, motion, stack)
+        with torch.no_grad():
+            told[share] = cascade.levels_at(ready, each).ordered[0].mean((0, 1))
+    middle = 110 + 6 * (3 + 12)
+    more = told[1.0] - told[0.0]
+    assert float(more[middle + 10 : middle + 30].mean()) > 0.02
+    assert float(more[middle - 30 : middle - 10].mean()) < -0.02
+
+
+def test_where_nothing_changed_in_place_nothing_passes():
+    cascade, stack = create("edge").cascade, rain(size=256)
+    assert max(float(band.abs().max()) for band in opened(cascade, still(256), stack)[0].passed) < 1e-3
