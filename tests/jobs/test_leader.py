@@ -14,6 +14,7 @@ from nowcast.errors import LeaseLost
 from nowcast.store.database import upgrade
 from nowcast.store.store import Store
 
+LASTS = timedelta(seconds=3)
 ASK = "import sys; from jobs.leader import has_ended, holder_name; print(has_ended(sys.argv[1]), holder_name())"
 ANEW = ("unshare", "--pid", "--fork", "--mount-proc")
 
@@ -50,7 +51,7 @@ def store(database_url):
 
 def seconds_until_taken(store):
     """How long another worker, on another machine, waits for the lease."""
-    other, began = Leader(store, Clock(), "elsewhere", lasts=timedelta(seconds=1)), time.monotonic()
+    other, began = Leader(store, Clock(), "elsewhere", lasts=LASTS), time.monotonic()
     while True:
         try:
             other.hold()
@@ -61,13 +62,13 @@ def seconds_until_taken(store):
             return time.monotonic() - began
 
 
-@pytest.mark.parametrize(("limit", "least", "most"), [(1.0, 0.8, 2.5), (5.0, 4.0, 6.0)])
-def test_the_lease_of_a_pass_that_hangs_is_renewed_and_ends_with_the_time_that_a_pass_has(store, limit, least, most):
-    guard, leader = Guard(lambda: None, 1000, limit=limit), Leader(store, Clock(), lasts=timedelta(seconds=1))
+def test_the_lease_of_a_pass_that_hangs_is_renewed_and_ends_with_the_time_that_a_pass_has(store):
+    """Of a lease of 3 s and a pass that may take 7: so long that a busy machine does not decide."""
+    guard, leader = Guard(lambda: None, 1000, limit=7.0), Leader(store, Clock(), lasts=LASTS)
     with guard:
         leader.hold()
-        leader.keep(lambda: guard.at_work(guard.limit - 1))
-        assert least < seconds_until_taken(store) < most
+        leader.keep(lambda: guard.at_work(guard.limit - 3))
+        assert 5 < seconds_until_taken(store) < 12
     leader.release()
 
 
