@@ -68,7 +68,7 @@ def test_the_lease_of_a_pass_that_hangs_is_renewed_and_ends_with_the_time_that_a
     with guard:
         leader.hold()
         leader.keep(lambda: guard.at_work(guard.limit - 3))
-        assert 5 < seconds_until_taken(store) < 12
+        assert 4 < seconds_until_taken(store) < 12
     leader.release()
 
 
