@@ -274,6 +274,15 @@ def test_speaks_the_readers_language(visit, language, word):
     assert word in page.locator("#kind").inner_text()
 
 
+def test_on_a_phone_no_word_of_what_is_shown_is_cut(visit):
+    """German has the longest: Vorhersage."""
+    page = visit("region=lowlands", viewport={"width": 390, "height": 844}, locale="de-DE")
+    page.locator("body").press("End")
+    until(page, f"{text_of('kind')}.startsWith('Vorhersage')")
+    cut = "(e) => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX !== 'visible'"
+    assert not page.eval_on_selector(".what", cut)
+
+
 @pytest.mark.parametrize("size", [(390, 844), (640, 400)], ids=["phone", "zoomed to 200 %"])
 def test_fits_a_phone_and_a_zoomed_window(visit, size):
     page = visit(f"region=lowlands&{UTRECHT}", viewport={"width": size[0], "height": size[1]}, has_touch=True)
