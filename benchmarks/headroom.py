@@ -160,10 +160,10 @@ def main() -> None:
             continue
         rows = {name: gain(events, name) for name in next(iter(events.values())).fields}
         table[minute] = rows
-        print(f"{minute} min, % of the CRPS{'':16}" + "".join(f"{e[:12]:>14}" for e in events) + f"{'mean':>8}")
+        print(f"{minute} min, % of the CRPS{'':16}" + "".join(f"{e:>26}" for e in events) + f"{'mean':>8}")
         for name, row in sorted(rows.items(), key=lambda each: float(np.mean(list(each[1].values())))):
             print(
-                f"  {name:34}" + "".join(f"{v:+14.2f}" for v in row.values()) + f"{np.mean(list(row.values())):+8.2f}"
+                f"  {name:34}" + "".join(f"{v:+26.2f}" for v in row.values()) + f"{np.mean(list(row.values())):+8.2f}"
             )
     if args.out:
         args.out.write_text(json.dumps(table, indent=1))
