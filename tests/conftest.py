@@ -39,6 +39,18 @@ def database_url(request, tmp_path):
     return url
 
 
+@pytest.fixture
+def store(database_url):
+    """A store on an empty database: one test for SQLite, one for PostgreSQL. Who needs regions puts them there."""
+    from nowcast.store.database import upgrade
+    from nowcast.store.store import Store
+
+    upgrade(database_url)
+    opened = Store.open(database_url)
+    yield opened
+    opened.close()
+
+
 def find_shared() -> Path | None:
     """The folder of real files: `NOWCAST_SHARED`, or `shared` beside this checkout or above it."""
     stated = os.environ.get("NOWCAST_SHARED")

@@ -12,8 +12,6 @@ from nowcast.clock import Clock
 from nowcast.config import Settings
 from nowcast.grid import Grid
 from nowcast.run import CheckRecord, PlanRecord, RegionRecord, Run
-from nowcast.store.database import upgrade
-from nowcast.store.store import Store
 
 BASE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALPS = Grid("EPSG:2056", 2590500.0, 1209500.0, 1000.0, 1000.0, 40, 50)  # Bern lies in it
@@ -47,10 +45,8 @@ def make_fields(first=0.0):
 
 
 @pytest.fixture
-def store(database_url):
-    upgrade(database_url)
-    made = Store.open(database_url)
-    made.put_regions(
+def store(store):
+    store.put_regions(
         [
             RegionRecord("alps", "Alps", ALPS, ("knmi",), "advection"),
             RegionRecord(
@@ -58,11 +54,10 @@ def store(database_url):
             ),
         ]
     )
-    made.publish(make_run(), make_fields())
-    made.add_plan(PlanRecord("a" * 64, "advection", "openvino", "fp32", {"openvino": "1"}))
-    made.add_checks([CheckRecord("a" * 64, BASE, "convective", "rain_mean", 104.9, 100.1, True)])
-    yield made
-    made.close()
+    store.publish(make_run(), make_fields())
+    store.add_plan(PlanRecord("a" * 64, "advection", "openvino", "fp32", {"openvino": "1"}))
+    store.add_checks([CheckRecord("a" * 64, BASE, "convective", "rain_mean", 104.9, 100.1, True)])
+    return store
 
 
 class Hand:

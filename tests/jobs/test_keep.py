@@ -28,12 +28,9 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def store(database_url):
-    upgrade(database_url)
-    made = Store.open(database_url)
-    made.put_regions(map(region, ("alps", "lowlands", "coast")))
-    yield made
-    made.close()
+def store(store):
+    store.put_regions(map(region, ("alps", "lowlands", "coast")))
+    return store
 
 
 def publish(store, days, each=6, name="alps", start=T0):

@@ -11,8 +11,6 @@ from jobs.guard import Guard
 from jobs.leader import Leader, has_ended, holder_name
 from nowcast.clock import Clock
 from nowcast.errors import LeaseLost
-from nowcast.store.database import upgrade
-from nowcast.store.store import Store
 
 LASTS = timedelta(seconds=3)
 ASK = "import sys; from jobs.leader import has_ended, holder_name; print(has_ended(sys.argv[1]), holder_name())"
@@ -39,14 +37,6 @@ def test_a_container_does_not_know_the_processes_of_another():
     told, other = asked(holder_name(), *ANEW)
     assert not told  # this process has no such number there, and lives
     assert not has_ended(other)
-
-
-@pytest.fixture
-def store(database_url):
-    upgrade(database_url)
-    opened = Store.open(database_url)
-    yield opened
-    opened.close()
 
 
 def seconds_until_taken(store):

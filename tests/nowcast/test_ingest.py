@@ -14,21 +14,11 @@ from nowcast.feeds.http import HttpFeed
 from nowcast.feeds.inbox import Inbox
 from nowcast.ingest import FrameCache, Intake
 from nowcast.sources.simulated import write_files
-from nowcast.store.database import upgrade
-from nowcast.store.store import Store
 from tests.feeds.serving import Server
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SOURCE = "simulated"
-
-
-@pytest.fixture
-def store(database_url):
-    upgrade(database_url)
-    store = Store.open(database_url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

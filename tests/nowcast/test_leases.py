@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from nowcast.errors import LeaseLost
-from nowcast.store.database import upgrade
 from nowcast.store.leases import LASTS
 from nowcast.store.store import Store
 from tests.nowcast.stored import T0, fields, marks, region, run
@@ -15,12 +14,9 @@ SOON = LASTS / 2
 
 
 @pytest.fixture
-def store(database_url):
-    upgrade(database_url)
-    made = Store.open(database_url)
-    made.put_regions([region()])
-    yield made
-    made.close()
+def store(store):
+    store.put_regions([region()])
+    return store
 
 
 def test_one_holds_it_until_it_ends(store):

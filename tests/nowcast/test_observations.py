@@ -15,12 +15,9 @@ from tests.nowcast.stored import SHAPE, STEP, T0, fields, region, run
 
 
 @pytest.fixture
-def store(database_url):
-    upgrade(database_url)
-    store = Store.open(database_url)
+def store(store):
     store.put_regions([region("alps"), region("lowlands")])
-    yield store
-    store.close()
+    return store
 
 
 def seen(time=T0, digest="d", name="alps"):

@@ -16,12 +16,9 @@ from tests.nowcast.stored import PRODUCTS, SHAPE, STEP, T0, fields, marks, regio
 
 
 @pytest.fixture
-def store(database_url):
-    upgrade(database_url)
-    store = Store.open(database_url)
+def store(store):
     store.put_regions([region("alps"), region("lowlands")])
-    yield store
-    store.close()
+    return store
 
 
 def frame(minutes=0, digest="d", **changes):

@@ -2,22 +2,11 @@
 
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import insert
 
 from nowcast.store import retention
-from nowcast.store.database import upgrade
-from nowcast.store.store import Store
 from nowcast.store.tables import frames
 from tests.nowcast.stored import T0
-
-
-@pytest.fixture
-def store(database_url):
-    upgrade(database_url)
-    store = Store.open(database_url)
-    yield store
-    store.close()
 
 
 def add_frames(store, paths, time=T0):
