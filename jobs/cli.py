@@ -1,6 +1,7 @@
 """The `nowcast` command. Every failure that can happen in operation is one line with its value and remedy."""
 
 import logging
+import math
 import sys
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -77,6 +78,7 @@ def cycle(
     from jobs.worker import open_cycle
 
     with closing(open_cycle(read_settings())) as opened:
+        opened.feed.longest_look = math.inf  # there is no next one to leave the newest file to
         report = opened.run()
     for region, base_time in report.published.items():
         typer.echo(f"{region}: published {base_time:%Y-%m-%d %H:%M} UTC")

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 SETTLED = 2.0
 LONGEST_LOOK = 5.0
-"""Seconds that one look may read for: a feed folder full of files that hang their parser must hold up no forecast."""
+"""Seconds that one of many looks may read for: files that hang their parser must hold up no forecast."""
 YOUNG = 3600.0
 """Seconds since its last change in which a file may still serve a forecast, and goes before what has lain longer."""
 REVISIONS = 16
@@ -99,6 +99,8 @@ class Intake:
         What the gate found worth showing, by frame digest.
     states
         How often the gate found each state, by (source, state): a metric.
+    longest_look
+        Seconds that one look may read for; infinite for who looks but once.
     """
 
     folder: Path
@@ -109,6 +111,7 @@ class Intake:
     refused: dict[Path, tuple[Stamp, str]] = field(default_factory=dict)
     flags: dict[str, tuple[str, ...]] = field(default_factory=dict)
     states: dict[tuple[str, str], int] = field(default_factory=dict)
+    longest_look: float = field(default_factory=lambda: LONGEST_LOOK)
     _looked: dict[Path, Stamp] = field(default_factory=dict)
     _ahead: dict[Path, datetime] = field(default_factory=dict)
     _known: dict[str, set[str]] = field(default_factory=dict)
@@ -118,11 +121,11 @@ class Intake:
     def ingest(self, sources: set[str], now: datetime) -> list[FrameRecord]:
         """Record every file of `sources` that has arrived since the last look; return the new ones, oldest first.
 
-        What `LONGEST_LOOK` does not allow for is left to the next look: first what has lain for more than `YOUNG`.
+        What `longest_look` does not allow for is left to the next look: first what has lain for more than `YOUNG`.
         """
         arrived = [(path, source) for source in sorted(sources) for path in self._arrived(source, now)]
         arrived.sort(key=lambda each: self._looked[each[0]][1] < (time.time() - YOUNG) * 1e9)
-        taken, until = [], time.monotonic() + LONGEST_LOOK
+        taken, until = [], time.monotonic() + self.longest_look
         for number, (path, source) in enumerate(arrived):
             if time.monotonic() > until:
                 log.warning("files wait for the next look", read=number, waiting=len(arrived) - number)

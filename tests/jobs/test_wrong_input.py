@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -114,6 +115,16 @@ def test_a_folder_where_a_file_is_to_be_written(folder, command):
     assert isinstance(done.exception, NowcastError), done.exception
     assert "folder: Is a directory" in str(done.exception)
     assert not list(folder.glob(".*"))
+
+
+def test_a_pass_by_hand_reads_all_that_has_arrived(folder, monkeypatch):
+    """A worker leaves to its next look what takes long; a pass has none."""
+    monkeypatch.setattr("nowcast.ingest.LONGEST_LOOK", -1.0)
+    now = datetime.now(UTC)
+    list(write_files(folder / "data" / "feed", now - timedelta(minutes=25), now))
+    time.sleep(2.1)  # files settle
+    done = typed(folder, "cycle")
+    assert "lowlands: published" in done.output, done.output
 
 
 def test_a_name_in_brackets_is_told_as_it_is(folder):

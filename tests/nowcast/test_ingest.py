@@ -111,8 +111,8 @@ def test_a_file_that_a_server_cut_is_refused_and_read_once_it_comes_whole(intake
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_what_takes_long_to_read_waits_behind_what_has_just_come(intake, file, monkeypatch):
-    monkeypatch.setattr("nowcast.ingest.LONGEST_LOOK", 0.05)
+def test_what_takes_long_to_read_waits_behind_what_has_just_come(intake, file):
+    intake.longest_look = 0.05
     read, order = intake.cache.read, []
 
     def slow(path, source):
